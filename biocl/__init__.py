@@ -1,0 +1,3 @@
+"""biocl: contrastive pretraining on biosignals, judged on unseen patients."""
+
+__version__ = "0.1.0"

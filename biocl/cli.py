@@ -1,0 +1,214 @@
+"""The command line: one short function per verb, no logic; nothing heavy is imported before a verb runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from biocl import __version__
+from biocl.errors import BioclError
+
+app = typer.Typer(
+    help="Contrastive pretraining on EEG, ECG and IMU recordings, judged on unseen patients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Data sets and prepared stores.", no_args_is_help=True)
+config_app = typer.Typer(help="Configuration files.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
+
+Config = Annotated[Path, typer.Argument(help="A YAML file, or the name of a shipped one.")]
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="key.sub=value, read as YAML.")]
+Out = Annotated[Optional[Path], typer.Option("--out", help="Run folder; default runs/NAME-TIME.")]
+From = Annotated[Optional[Path], typer.Option("--from", help="Run folder of a pretraining.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Seed = Annotated[Optional[int], typer.Option("--seed", help="Replaces the file's seed.", min=0)]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what is in --out, or start it.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (any place).")] = False,
+) -> None:
+    """Options that every verb has."""
+    if version:
+        print(f"biocl {__version__}")
+        raise typer.Exit
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """List the data sets, and what of each is on this machine."""
+    from biocl.commands.inspect import list_datasets, print_datasets
+
+    print_datasets(list_datasets(), as_json=as_json)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(help="A name from `biocl data list`, or a CSV of your own recordings.")],
+    raw: Annotated[Optional[Path], typer.Option("--raw", help="Folder of the native files.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the native files first.")] = False,
+    config: Annotated[Optional[Path], typer.Option("--config", help="Condition as this configuration says.")] = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Where the store goes.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes.", min=1)] = 1,
+    resample_hz: Annotated[Optional[float], typer.Option("--resample-hz", help="0 keeps the native rate.")] = None,
+) -> None:
+    """Turn native files into a store."""
+    from biocl.commands.inspect import describe_store, print_store
+    from biocl.commands.prepare import prepare_named
+
+    store = prepare_named(name, raw=raw, download=download, config=config, out=out, n_jobs=jobs, resample_hz=resample_hz)
+    print_store(describe_store(store), as_json=False)
+
+
+@data_app.command("inspect")
+def data_inspect(
+    store: Annotated[Path, typer.Argument(help="A store's folder.")], as_json: Json = False
+) -> None:
+    """Say what a store holds."""
+    from biocl.commands.inspect import describe_store, print_store
+    from biocl.store.store import Store
+
+    print_store(describe_store(Store.open(store)), as_json=as_json)
+
+
+@app.command()
+def plan(config: Config, overrides: Overrides = None, device: Device = "auto", seed: Seed = None, as_json: Json = False) -> None:
+    """Show what `auto` becomes, the batch's composition, and what memory and time to expect."""
+    from biocl.commands.plan import make_plan, print_plan
+    from biocl.config import load_experiment
+
+    print_plan(make_plan(load_experiment(config, overrides or [], seed=seed), device=device), as_json=as_json)
+
+
+@app.command()
+def pretrain(
+    config: Config, overrides: Overrides = None, out: Out = None, device: Device = "auto", seed: Seed = None, resume: Resume = False
+) -> None:
+    """Pretrain an encoder on the training patients."""
+    from biocl.commands.pretrain import pretrain as run
+    from biocl.commands.pretrain import summary
+    from biocl.config import load_experiment
+    from biocl.training.run import default_run, read_metrics
+
+    experiment = load_experiment(config, overrides or [], seed=seed)
+    folder = run(experiment, out or default_run(experiment.name), device=device, resume=resume)
+    print(summary(folder, read_metrics(folder / "metrics.jsonl")))
+
+
+@app.command()
+def finetune(
+    config: Config,
+    overrides: Overrides = None,
+    from_run: From = None,
+    labels: Annotated[Optional[str], typer.Option("--labels", help="'2 patients', '10% patients', '1% windows' or all.")] = None,
+    mode: Annotated[Optional[str], typer.Option("--mode", help="linear, partial or full.")] = None,
+    out: Out = None,
+    device: Device = "auto",
+    seed: Seed = None,
+    resume: Resume = False,
+) -> None:
+    """Fine-tune a pretrained encoder with some labels, and judge it on the test patients."""
+    from biocl.commands.finetune import finetune as run
+    from biocl.config import load_experiment
+    from biocl.training.run import default_run
+
+    extra = [f"finetune.labels={labels}"] if labels else []
+    extra += [f"finetune.mode={mode}"] if mode else []
+    experiment = load_experiment(config, [*(overrides or []), *extra], seed=seed)
+    print(run(experiment, from_run, out or default_run(f"{experiment.name}-finetune"), device=device, resume=resume))
+
+
+@app.command()
+def evaluate(
+    config: Config, overrides: Overrides = None, from_run: From = None, out: Out = None, device: Device = "auto", seed: Seed = None, resume: Resume = False
+) -> None:
+    """Run the whole protocol: folds, label sizes, draws, modes, floors."""
+    from biocl.commands.evaluate import evaluate as run
+    from biocl.config import load_experiment
+    from biocl.training.run import default_run
+
+    experiment = load_experiment(config, overrides or [], seed=seed)
+    print(run(experiment, from_run, out or default_run(f"{experiment.name}-evaluate"), device=device, resume=resume))
+
+
+@app.command()
+def embed(
+    run: Annotated[Path, typer.Argument(help="Run folder of a pretraining.")],
+    store: Annotated[Path, typer.Argument(help="A store.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="An .npz file.")],
+    device: Device = "auto",
+) -> None:
+    """Write the embeddings of every window of a store."""
+    from biocl.commands.embed import embed_store
+
+    print(embed_store(run, store, out, device=device))
+
+
+@config_app.command("list")
+def config_list(as_json: Json = False) -> None:
+    """List the shipped configurations."""
+    from biocl.commands.configs import print_configs
+
+    print_configs(as_json=as_json)
+
+
+@config_app.command("copy")
+def config_copy(name: str, target: Path) -> None:
+    """Copy a shipped configuration to change it."""
+    from biocl.commands.configs import copy_config
+
+    print(copy_config(name, target))
+
+
+@config_app.command("explain")
+def config_explain(key: str) -> None:
+    """Say what a key takes and what it does."""
+    from biocl.commands.configs import explain_key
+
+    print(explain_key(key))
+
+
+@config_app.command("validate")
+def config_validate(config: Config, overrides: Overrides = None) -> None:
+    """Check a configuration without running it."""
+    from biocl.config import load_experiment
+
+    experiment = load_experiment(config, overrides or [])
+    print(f"{config}: valid ({experiment.name}, {len(experiment.terms)} terms)")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check the installation and say how to mend it."""
+    from biocl.commands.doctor import diagnose, print_diagnosis
+
+    print_diagnosis(diagnose(), as_json=as_json)
+
+
+def main() -> None:
+    """Entry point: errors become one paragraph and an exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        app(args=[word for word in sys.argv[1:] if word != "--debug"])
+    except BioclError as error:
+        if debug:
+            raise
+        print(f"error: {error.paragraph()}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("error: Stopped by the keyboard before anything needed saving.", file=sys.stderr)
+        raise SystemExit(5) from None
+
+
+if __name__ == "__main__":
+    main()

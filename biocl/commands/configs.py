@@ -1,0 +1,81 @@
+"""List, copy and explain configuration files."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shutil
+import typing
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from biocl.config import Experiment, find_config, shipped_configs, walk_keys
+from biocl.errors import UsageError
+from biocl.files import disk_errors
+
+
+def first_comment(path: Path) -> str:
+    """The first line of a configuration: what it is."""
+    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+
+
+def print_configs(*, as_json: bool) -> None:
+    """Names and first lines of the shipped configurations."""
+    found = [{"name": name, "what": first_comment(path)} for name, path in shipped_configs().items()]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    width = max(len(config["name"]) for config in found)
+    for config in found:
+        print(f"{config['name']:<{width}}  {config['what']}")
+
+
+def copy_config(name: str, target: Path) -> str:
+    """Copy a shipped configuration; a file that exists is not touched."""
+    source = find_config(Path(name))
+    if target.exists():
+        raise UsageError("This file exists, and is left as it is", target, "Choose another name")
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return f"{target} is a copy of {source.name}; check it with `biocl config validate {target}`"
+
+
+def explain_key(key: str) -> str:
+    """What a key takes, its default and what it does; a last part alone (``lr``) finds every such key."""
+    known = list(walk_keys(Experiment))
+    wanted = [entry for entry in known if entry[0] == key or entry[0].endswith(f".{key}")]
+    if not wanted:
+        names = sorted({entry[0].split(".")[-1] for entry in known})
+        near = difflib.get_close_matches(key.split(".")[-1], names, n=3)
+        hint = f"Did you mean {', '.join(near)}?" if near else "See a shipped configuration with `biocl config copy`"
+        raise UsageError(f"There is no key {key!r}", fix=hint)
+    lines = []
+    for name, info, owner in wanted:
+        default = "required" if info.default is PydanticUndefined and info.default_factory is None else ""
+        if not default:
+            default = f"default {info.get_default(call_default_factory=True)!r}"
+        lines.append(f"{name}: {describe(info.annotation)} ({default})")
+        text = info.description or (owner.__doc__ or "").splitlines()[0]
+        lines.append("    " + " ".join(text.split()))
+    return "\n".join(dict.fromkeys(lines))
+
+
+def describe(annotation: object) -> str:
+    """A type as a reader of YAML would say it."""
+    if annotation is type(None):
+        return "null"
+    if typing.get_origin(annotation) is typing.Literal:
+        return " | ".join(str(value) for value in typing.get_args(annotation))
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is list:
+        return f"list of ({describe(arguments[0])})"
+    if origin is dict:
+        return f"mapping of names to ({describe(arguments[1])})"
+    if origin is typing.Annotated:
+        return describe(arguments[0])
+    if arguments:
+        return " | ".join(dict.fromkeys(describe(argument) for argument in arguments))
+    return getattr(annotation, "__name__", str(annotation))

@@ -1,0 +1,70 @@
+"""Embeddings of a store's windows, as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from biocl.commands.prepare import check_channels, window_table
+from biocl.commands.setup import build_model
+from biocl.config import load_experiment
+from biocl.errors import UsageError
+from biocl.evaluation.finetuning import load_encoder
+from biocl.files import write_bytes
+from biocl.store.store import Store
+from biocl.training.checkpoint import load_checkpoint
+from biocl.training.data import Windows, embed
+from biocl.training.optimisation import resolve_device
+
+
+def embed_store(run: Path, store: Path, out: Path, *, device: str = "auto") -> str:
+    """Embed every window of a store with a pretrained run.
+
+    Parameters
+    ----------
+    run : Path
+        Run folder of a pretraining; windows are cut and scaled as its configuration says.
+    store : Path
+        A store with the channels and sampling rate that the encoder was trained on.
+    out : Path
+        An ``.npz`` file: ``embedding (n, D)``, and per window ``recording, patient, trial, label`` (text),
+        ``start_s``.
+
+    Raises
+    ------
+    UsageError
+        The store's channels or sampling rate differ from those of the training, or `out` is no ``.npz``.
+    """
+    if out.suffix != ".npz":
+        raise UsageError("Embeddings are written as .npz", out, "Name the file something.npz")
+    experiment = load_experiment(run / "config.yaml")
+    checkpoint = load_checkpoint(run / "checkpoints")
+    opened = Store.open(store)
+    check_channels(checkpoint.state, opened)
+    windows = Windows(opened, window_table(opened, experiment.data), experiment.data.input_scale)
+    model = build_model(experiment, windows, terms=[])
+    load_encoder(model, checkpoint.best_weights)
+    target = resolve_device(device)
+    rows = np.arange(len(windows))
+    vectors = embed(model.to(target), windows, rows, device=target)
+    table = windows.table
+    labels = np.array([*table.classes, ""])
+    columns = {
+        "embedding": vectors,
+        "start_s": table.rows["start"] / table.sfreq,
+        "trial": table.rows["trial"],
+        "label": labels[table.rows["label"]],
+        **{name: np.array(table.names[name])[table.rows[name]] for name in ("recording", "patient")},
+    }
+    write_npz(out, columns)
+    return f"{out}: {vectors.shape[0]} windows, {vectors.shape[1]} features"
+
+
+def write_npz(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """Write an ``.npz`` in one step."""
+    import io
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **columns)
+    write_bytes(path, buffer.getvalue())

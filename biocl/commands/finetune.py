@@ -1,0 +1,187 @@
+"""One fine-tuning: some labels, one mode, judged once on the test patients."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save_file
+
+from biocl.commands.evaluate import pretrained_checkpoint, protocol_name
+from biocl.commands.setup import open_cohort, split_record
+from biocl.commands.study import Fold, check_unseen, draw_for, linear_probe, tuned_model
+from biocl.config import Experiment, to_yaml
+from biocl.evaluation.finetuning import Labelled, predict
+from biocl.evaluation.intervals import bootstrap_mean, bootstrap_metrics
+from biocl.evaluation.metrics import METRICS, metrics_by_level, metrics_by_unit
+from biocl.evaluation.probe import Probe
+from biocl.evaluation.protocol import PRETRAINED, Cell
+from biocl.evaluation.tables import markdown, with_interval
+from biocl.files import new_folder, write_json, write_text
+from biocl.training.optimisation import resolve_device
+from biocl.training.run import MetricsLog, start_run
+
+
+def finetune(
+    experiment: Experiment, from_run: Path | None, out: Path, *, device: str = "auto", resume: bool = False
+) -> str:
+    """Fine-tune as ``finetune:`` says and leave a run folder with the classifier and its predictions.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    from_run : Path, optional
+        Run folder of a pretraining; without it see `biocl.commands.evaluate.evaluate`.
+    out : Path
+        ``classifier/`` holds the fitted model, ``predictions.csv`` one line per test window and per
+        test patient, ``labels.json`` which windows were labelled.
+    device : str
+    resume : bool
+        Start again in a folder that an interrupted fine-tuning left.
+
+    Returns
+    -------
+    str
+        A table, ready to print.
+    """
+    cohort = open_cohort(experiment)
+    parts = cohort.parts()
+    run = start_run(
+        out,
+        config=to_yaml(experiment),
+        split={"fold": 0, **split_record(cohort.splits[0], cohort.windows, parts)},
+        kind="finetune",
+        resume=resume,
+    )
+    checkpoint = pretrained_checkpoint(experiment, cohort, 0, from_run, run, device)
+    marks = [
+        *cohort.splits[0].marks,
+        *check_unseen(checkpoint, cohort, parts, allow=experiment.evaluate.allow_seen),
+    ]
+    spec = experiment.finetune
+    fold = Fold(experiment, cohort, 0, parts, checkpoint.best_weights, resolve_device(device))
+    data = Labelled.make(cohort.windows, list(cohort.windows.table.classes))
+    rows, drawn = draw_for(fold, data, spec.labels, spec.draw)
+    write_json(run / "labels.json", drawn.to_json())
+    test = data.among(parts["test"])
+    log = MetricsLog(run / "metrics.jsonl", keep_until_step=-1)
+    if spec.mode == "linear":
+        features = fold.features(PRETRAINED)
+        probe = linear_probe(fold, data, rows, features, spec.draw)
+        proba = probe.predict_proba(features[test])
+        save_linear(run / "classifier", probe)
+    else:
+        cell = Cell(data.classes, spec.labels, spec.draw, spec.mode, PRETRAINED)
+        model = tuned_model(fold, data, rows, cell, on_log=log.write)
+        proba = predict(model, data, test, device=fold.device)
+        save_tuned(run / "classifier", model.state_dict())
+    # The classifier is chosen and saved; only now are test labels read.
+    return judge(run, experiment, fold, data, test, proba, [*marks, *([drawn.mark()] if drawn.mark() else [])])
+
+
+def save_linear(folder: Path, probe: Probe) -> None:
+    """Scaler and logistic regression as arrays (see `biocl.evaluation.probe.Probe.arrays`)."""
+    if folder.exists():
+        return
+    with new_folder(folder) as partial:
+        np.savez(partial / "probe.npz", **probe.arrays())
+        write_json(partial / "probe.json", {"c": probe.c, "chosen": probe.chosen, "n_classes": probe.n_classes})
+
+
+def save_tuned(folder: Path, weights: dict[str, Any]) -> None:
+    """Weights of encoder and head."""
+    if folder.exists():
+        return
+    with new_folder(folder) as partial:
+        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, partial / "model.safetensors")
+
+
+def judge(
+    run: Path,
+    experiment: Experiment,
+    fold: Fold,
+    data: Labelled,
+    test: np.ndarray,
+    proba: np.ndarray,
+    marks: list[str],
+) -> str:
+    """Metrics with intervals over patients, predictions per window and per patient, and the table."""
+    table = fold.windows.table
+    y = data.labels(test)
+    patients = np.array(table.names["patient"])[table.rows["patient"][test]]
+    own = metrics_by_unit(y, proba, patients, data.classes)
+    n_draws = experiment.evaluate.bootstrap_draws
+    over_windows = bootstrap_metrics(y, proba, patients, data.classes, n_draws=n_draws)
+    per_patient = {
+        name: bootstrap_mean([row[name] for row in own.values()], n_draws=n_draws) for name in METRICS
+    }
+    write_text(run / "predictions.csv", prediction_lines(fold, data, test, proba, y, patients, own))
+    write_json(
+        run / "results.json",
+        {
+            "protocol": protocol_name(experiment, fold.cohort),
+            "marks": marks,
+            "labels": experiment.finetune.labels,
+            "mode": experiment.finetune.mode,
+            "n_test_patients": len(own),
+            "n_test_windows": len(test),
+            "over_windows": {name: interval.to_json() for name, interval in over_windows.items()},
+            "per_patient": {name: interval.to_json() for name, interval in per_patient.items()},
+            "levels": metrics_by_level(y, proba, patients, table.rows["trial"][test], data.classes),
+        },
+    )
+    lines = [
+        f"protocol: {protocol_name(experiment, fold.cohort)}",
+        *(f"MARKED: {mark}" for mark in marks),
+        f"{experiment.finetune.mode} fine-tuning with {experiment.finetune.labels} labelled; {len(own)} test patients, "
+        f"{len(test)} windows; [bootstrap interval over patients]",
+        markdown(
+            ["metric", "over windows", "mean over patients"],
+            [
+                [name, with_interval(over_windows[name].to_json()), with_interval(per_patient[name].to_json())]
+                for name in METRICS
+            ],
+        ),
+        f"run folder: {run}",
+    ]
+    return "\n\n".join(lines)
+
+
+def prediction_lines(
+    fold: Fold,
+    data: Labelled,
+    test: np.ndarray,
+    proba: np.ndarray,
+    y: np.ndarray,
+    patients: np.ndarray,
+    own: dict[Any, dict[str, float]],
+) -> str:
+    """``predictions.csv``: level window, then level patient (mean probability over the patient's windows)."""
+    table = fold.windows.table
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["level", "patient", "recording", "start_s", "label", "predicted", *(f"p_{name}" for name in data.classes), "macro_f1"]
+    )
+    recordings = np.array(table.names["recording"])[table.rows["recording"][test]]
+    starts = table.rows["start"][test] / table.sfreq
+    for i, best in enumerate(proba.argmax(axis=1)):
+        writer.writerow(
+            ["window", patients[i], recordings[i], f"{starts[i]:.4f}", data.classes[y[i]], data.classes[best]]
+            + [f"{value:.6f}" for value in proba[i]]
+            + [""]
+        )
+    for patient, scores in own.items():
+        mine = patients == patient
+        mean = proba[mine].mean(axis=0)
+        labels = np.unique(y[mine])
+        label = data.classes[labels[0]] if len(labels) == 1 else ""
+        writer.writerow(
+            ["patient", patient, "", "", label, data.classes[int(mean.argmax())]]
+            + [f"{value:.6f}" for value in mean]
+            + [f"{scores['macro_f1']:.6f}"]
+        )
+    return out.getvalue()

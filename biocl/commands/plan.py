@@ -1,0 +1,227 @@
+"""What a configuration will do, before it does it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort
+from biocl.commands.study import Fold, draw_for, floor_arms, linear_probe, tuned_model
+from biocl.config import Experiment
+from biocl.evaluation.finetuning import Labelled
+from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, cells
+from biocl.objectives.batch import Batch
+from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.terms import acting, ignored_pairs, needed_views, positive_pairs
+from biocl.sampling.composition import composition
+from biocl.training.data import embed
+from biocl.training.loop import Task, fit, total_steps
+from biocl.training.optimisation import resolve_device, resolve_precision
+
+TIMED_STEPS = 6
+LOOKED_AT = 20
+
+
+def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]:
+    """Resolve every ``auto``, describe the batches, and time a few real steps of each kind.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    device : str
+
+    Returns
+    -------
+    dict
+        ``resolved``, ``data``, ``batch``, ``terms``, ``contradictions``, ``pretrain`` and ``evaluate`` with
+        ``seconds``, ``memory_gib`` (the largest this process held while it planned).
+    """
+    cohort = open_cohort(experiment)
+    target = resolve_device(device)
+    parts = cohort.parts()
+    plan = epoch_plan(experiment.batch, cohort.windows, parts["train"], experiment.seed)
+    batches = plan(0)[:LOOKED_AT]
+    batch = cohort.windows.batch(batches[0], target)
+    rows = cohort.windows.table.rows
+    return {
+        "resolved": {
+            "device": str(target),
+            "threads": torch.get_num_threads(),
+            "precision": resolve_precision(experiment.train.precision, target),
+            "store": str(cohort.windows.store.path),
+        },
+        "data": {
+            "window": f"{cohort.windows.n_times} samples x {cohort.windows.n_chans} channels at {cohort.windows.table.sfreq:g} Hz",
+            "dropped": dict(cohort.windows.table.dropped),
+            "split": f"{cohort.splits[0].name}, scope {cohort.splits[0].scope}, {len(cohort.splits)} fold(s)",
+            "windows": {name: len(part) for name, part in parts.items()},
+            "patients": {name: len(np.unique(rows["patient"][part])) for name, part in parts.items()},
+        },
+        "batch": composition(batches, rows["patient"], rows["trial"]),
+        "passes": {"views encoded a step": needed_views(experiment.terms)},
+        "terms": [describe_term(term, batch) for term in acting(experiment.terms) if isinstance(term, ContrastTerm)],
+        "contradictions": contradictions(experiment, batch),
+        "pretrain": time_pretraining(experiment, cohort, parts, target),
+        "evaluate": time_evaluation(experiment, cohort, parts, target),
+        "memory_gib": round(peak_memory(target), 2),
+    }
+
+
+def window_pairs(term: ContrastTerm, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positive and negative pairs of different windows, boolean (B, B)."""
+    apart = ~torch.eye(len(batch.x), dtype=torch.bool, device=batch.x.device)
+    if term.relation == "same-time-step":
+        nothing = torch.zeros_like(apart)
+        return nothing, nothing
+    ignored = ignored_pairs(term, batch)
+    positive = positive_pairs(term, batch) & ~ignored
+    return positive, apart & ~positive & ~ignored
+
+
+def describe_term(term: ContrastTerm, batch: Batch) -> dict[str, Any]:
+    """Weight, and how many positives and negatives an anchor has in a batch."""
+    positive, negative = window_pairs(term, batch)
+    if term.relation == "same-time-step":
+        per_anchor = {"positives": 1.0, "negatives": float(2 * batch.x.shape[2] - 2)}
+    elif term.relation == "same-sample":
+        per_anchor = {"positives": 1.0, "negatives": 2 * float(negative.sum(dim=1).float().mean())}
+    else:
+        per_anchor = {
+            "positives": float(positive.sum(dim=1).float().mean()),
+            "negatives": float(negative.sum(dim=1).float().mean()),
+        }
+    return {"term": term.title, "criterion": term.criterion.name, "weight": term.weight, **per_anchor}
+
+
+def contradictions(experiment: Experiment, batch: Batch) -> list[str]:
+    """Pairs of windows that one term pulls together and another pushes apart."""
+    terms = [term for term in acting(experiment.terms) if isinstance(term, ContrastTerm)]
+    found = []
+    for pulling in terms:
+        for pushing in terms:
+            both = int((window_pairs(pulling, batch)[0] & window_pairs(pushing, batch)[1]).sum())
+            if both:
+                share = both / max(1, int(window_pairs(pulling, batch)[0].sum()))
+                found.append(f"{share:.0%} of the pairs that {pulling.title} pulls together, {pushing.title} pushes apart")
+    return found
+
+
+def time_pretraining(
+    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
+) -> dict[str, float]:
+    """Seconds of all steps, from a few real ones."""
+    model = build_model(experiment, cohort.windows).to(device)
+    plan = epoch_plan(experiment.batch, cohort.windows, parts["train"], experiment.seed)
+    task = Task(experiment.terms, experiment.views, plan, lambda rows: cohort.windows.batch(rows, device))
+    ends: list[float] = []
+
+    def on_step(step: int) -> None:
+        synchronise(device)
+        ends.append(time.perf_counter())
+
+    spec = experiment.train.model_copy(update={"steps": TIMED_STEPS, "epochs": None, "validate_every": None})
+    fit(model, task, spec, seed=experiment.seed, device=device, on_step=on_step)
+    step_s = float(np.median(np.diff(ends)))
+    n_steps = total_steps(experiment.train, plan)
+    return {"steps": n_steps, "step_s": step_s, "seconds": n_steps * step_s}
+
+
+def time_evaluation(
+    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
+) -> dict[str, Any]:
+    """Seconds of the study: one cell of each label size and mode is run on an untrained encoder, or a part of it."""
+    model = build_model(experiment, cohort.windows, terms=[]).to(device)
+    fold = Fold(experiment, cohort, 0, parts, None, device)
+    some = evenly_from(fold.used, 2048)
+    embed_s = seconds(lambda: embed(model, cohort.windows, some, device=device)) / len(some)
+    class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
+    planned = list(cells(experiment.evaluate, class_sets, floor_arms(fold), len(cohort.splits)))
+    timed: dict[tuple[str, str, str], float] = {}
+    for cell in planned:
+        arm = cell.arm if cell.mode == FLOOR_MODE else UNTRAINED
+        key = (cell.labels, cell.mode, arm)
+        if key not in timed:
+            timed[key] = time_cell(fold, Cell(cell.classes, cell.labels, 0, cell.mode, arm), embed_s)
+    arms = {cell.arm for cell in planned if cell.arm in (PRETRAINED, UNTRAINED) and cell.mode == "linear"}
+    embedding = len(arms) * embed_s * len(fold.used) * len(cohort.splits)
+    total = embedding + sum(
+        timed[cell.labels, cell.mode, cell.arm if cell.mode == FLOOR_MODE else UNTRAINED] for cell in planned
+    )
+    return {"cells": len(planned), "embedding_s": embedding, "seconds": total}
+
+
+def time_cell(fold: Fold, cell: Cell, embed_s: float) -> float:
+    """Seconds of one classifier: probes are fitted, of fine-tuning a few steps are."""
+    if cell.arm == "majority":
+        return 0.0
+    data = Labelled.make(fold.windows, list(cell.classes))
+    rows, _ = draw_for(fold, data, cell.labels, cell.draw)
+    test = data.among(fold.parts["test"])
+    if cell.mode in ("linear", FLOOR_MODE):
+        features = fold.features(cell.arm)
+        return seconds(lambda: linear_probe(fold, data, rows, features, cell.draw).predict_proba(features[test]))
+    spec = fold.experiment.finetune
+    short = spec.model_copy(update={"max_steps": TIMED_STEPS, "validate_every": TIMED_STEPS, "validation_windows": 1})
+    shortened = Fold(fold.experiment.model_copy(update={"finetune": short}), fold.cohort, 0, fold.parts, None, fold.device)
+    step_s = seconds(lambda: tuned_model(shortened, data, rows, cell)) / (TIMED_STEPS + 1)
+    looks = -(-spec.max_steps // spec.validate_every)
+    validated = min(spec.validation_windows, len(fold.parts["validation"]))
+    return spec.max_steps * step_s + (looks * validated + len(test)) * embed_s
+
+
+def seconds(run: Any) -> float:
+    """Wall time of a call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def evenly_from(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` rows, evenly spaced."""
+    return indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).astype(int)]
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for a GPU, so that times are times."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device) -> float:
+    """GiB: of the GPU where there is one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
+    """Print the plan."""
+    if as_json:
+        print(json.dumps(plan, indent=2))
+        return
+    for section, content in plan.items():
+        if isinstance(content, dict):
+            print(f"{section}:")
+            for key, value in content.items():
+                print(f"  {key}: {shown(key, value)}")
+        elif isinstance(content, list):
+            print(f"{section}:" + (" none" if not content else ""))
+            for item in content:
+                text = ", ".join(f"{k} {shown(k, v)}" for k, v in item.items()) if isinstance(item, dict) else item
+                print(f"  - {text}")
+        else:
+            print(f"{section}: {content}")
+
+
+def shown(key: str, value: Any) -> str:
+    """Seconds as minutes, floats with three digits."""
+    if key == "seconds":
+        return f"{value:.0f} s ({value / 60:.1f} min)"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

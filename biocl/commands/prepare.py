@@ -1,0 +1,219 @@
+"""From native files to a store, and from a configuration to its windows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from biocl.config import CONDITIONING, DataSpec, load_experiment, plain
+from biocl.datasets.dataset import Dataset
+from biocl.datasets.registry import find_dataset
+from biocl.errors import DataError, UsageError
+from biocl.files import home
+from biocl.signals.spec import ConditioningSpec
+from biocl.store.build import build_store, store_key
+from biocl.store.spec import TrialsSpec, WindowsSpec
+from biocl.store.store import Store
+from biocl.store.table import WindowTable
+from biocl.store.windows import derive_windows
+
+
+def conditioning_for(dataset: Dataset, given: Mapping[str, Any]) -> ConditioningSpec:
+    """The data set's own conditioning with the keys that are `given` in its place."""
+    defaults = {key: value for key, value in dataset.defaults.items() if key in CONDITIONING}
+    return ConditioningSpec.model_validate({**defaults, **given})
+
+
+def given_conditioning(data: DataSpec) -> dict[str, Any]:
+    """The conditioning keys that the configuration names (null counts as named)."""
+    return {key: getattr(data, key) for key in CONDITIONING if key in data.model_fields_set}
+
+
+def stores_folder() -> Path:
+    """Where stores are looked up by name."""
+    return home() / "stores"
+
+
+def registered_store(dataset: Dataset, conditioning: ConditioningSpec) -> Path:
+    """Where the store of this data set and conditioning is, or would be."""
+    return stores_folder() / f"{dataset.name}-{store_key(dataset, conditioning)[:12]}"
+
+
+def prepare(
+    dataset: Dataset,
+    *,
+    raw: Path | None = None,
+    out: Path | None = None,
+    conditioning: ConditioningSpec | None = None,
+    download: bool = False,
+    n_jobs: int = 1,
+) -> Store:
+    """Build the store of a data set, or open the one that is there.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    raw : Path, optional
+        Folder of the native files; default ``$BIOCL_HOME/raw/NAME``.
+    out : Path, optional
+        Where the store goes; default under ``$BIOCL_HOME/stores``. A store elsewhere is linked from
+        there, so that configurations find it by name.
+    conditioning : ConditioningSpec, optional
+        Default: the data set's own.
+    download : bool
+        Fetch the native files first.
+    n_jobs : int
+        Processes.
+
+    Raises
+    ------
+    DataError
+        Missing or faulty files; nothing is left behind.
+    """
+    steps = conditioning or conditioning_for(dataset, {})
+    registered = registered_store(dataset, steps)
+    target = out or registered
+    folder = raw or home() / "raw" / dataset.name
+    if download:
+        if dataset.download is None:
+            raise UsageError(f"{dataset.name} cannot be downloaded by biocl", fix="Give the files with --raw DIR")
+        dataset.download(folder)
+    needs_files = dataset.homepage != ""
+    if needs_files and not folder.is_dir() and not target.exists():
+        raise DataError(
+            f"The native files of {dataset.name} are not here",
+            folder,
+            f"Run `biocl data prepare {dataset.name} --raw DIR` with their folder, or with --download",
+        )
+    store = build_store(dataset, folder, target, steps, n_jobs=n_jobs)
+    if target != registered:
+        register(target, registered)
+    return store
+
+
+def register(store: Path, link: Path) -> None:
+    """Let configurations find a store by name: a link under ``$BIOCL_HOME/stores``; best effort."""
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink() or not link.exists():
+            fresh = link.with_name(f".{link.name}.{os.getpid()}")
+            fresh.symlink_to(store.resolve(), target_is_directory=True)
+            os.replace(fresh, link)
+    except OSError:
+        pass  # A read-only home: the store can still be named with data.store=PATH.
+
+
+def open_store(data: DataSpec) -> Store:
+    """The store a configuration means: by path, by name, or made now from native files."""
+    if data.store is not None:
+        store = Store.open(Path(data.store))
+        check_named(data, store)
+        return store
+    assert data.dataset is not None
+    dataset = find_dataset(data.dataset)
+    steps = conditioning_for(dataset, given_conditioning(data))
+    found = registered_store(dataset, steps)
+    if found.exists():
+        return Store.open(found)
+    return prepare(dataset, raw=Path(data.raw) if data.raw else None, conditioning=steps)
+
+
+def check_named(data: DataSpec, store: Store) -> None:
+    """A store given by path must be what the configuration describes."""
+    if data.dataset is not None and store.meta["dataset"] != data.dataset:
+        raise UsageError(
+            f"This store holds {store.meta['dataset']}, but the configuration is for {data.dataset}",
+            data.store,
+            "Name another data.store, or change data.dataset",
+        )
+    conditioned = store.meta["conditioning"]
+    wrong = [
+        f"{key} is {conditioned.get(key)!r} in the store and {value!r} in the configuration"
+        for key, value in given_conditioning(data).items()
+        if conditioned.get(key) != value
+    ]
+    if wrong:
+        raise UsageError(
+            f"This store was conditioned otherwise: {'; '.join(wrong)}",
+            data.store,
+            "Prepare a store with `biocl data prepare NAME --config CONFIG --out STORE`, or leave these keys out",
+        )
+
+
+def check_channels(trained: Mapping[str, Any], store: Store) -> None:
+    """An encoder reads the channels and the rate it was trained on, and nothing else."""
+    names = [channel.name for channel in store.channels]
+    if trained["channels"] != names or trained["sfreq"] != store.sfreq:
+        raise UsageError(
+            f"The encoder was trained on {', '.join(trained['channels'])} at {trained['sfreq']:g} Hz, and this store "
+            f"holds {', '.join(names)} at {store.sfreq:g} Hz",
+            store.path,
+            "Prepare the store with the data.channels and data.resample_hz of the run's config.yaml",
+        )
+
+
+def prepare_named(
+    name: str,
+    *,
+    raw: Path | None,
+    download: bool,
+    config: Path | None,
+    out: Path | None,
+    n_jobs: int,
+    resample_hz: float | None,
+) -> Store:
+    """`prepare` for the command line: a data set by name, or a CSV of the user's own recordings.
+
+    Parameters
+    ----------
+    name : str
+        A name, or the path of a CSV with the columns path, patient, trial, label, start, end.
+    raw, download, out, n_jobs
+        As in `prepare`.
+    config : Path, optional
+        Take the conditioning from this configuration.
+    resample_hz : float, optional
+        In place of the configuration's or the data set's; 0 keeps the native rate.
+    """
+    if name.endswith(".csv"):
+        from biocl.datasets.folder import folder_dataset
+
+        dataset = folder_dataset(Path(name), root=raw)
+        if out is None:
+            raise UsageError("A store of your own recordings needs a place", name, "Give --out STORE")
+    else:
+        dataset = find_dataset(name)
+    given = given_conditioning(load_experiment(config).data) if config is not None else {}
+    if resample_hz is not None:
+        given["resample_hz"] = resample_hz or None
+    return prepare(
+        dataset,
+        raw=raw,
+        out=out,
+        conditioning=conditioning_for(dataset, given),
+        download=download,
+        n_jobs=n_jobs,
+    )
+
+
+def windows_spec(store: Store, data: DataSpec) -> Any:
+    """How windows are cut: as the configuration says, or as suits the data set."""
+    return data.windows or parsed(WindowsSpec, store.defaults.get("windows"), "windows")
+
+
+def window_table(store: Store, data: DataSpec) -> WindowTable:
+    """The run's window table: the configuration's keys over the data set's defaults."""
+    trials = data.trials or parsed(TrialsSpec, store.defaults.get("trials"), "trials")
+    classes = data.classes or list(store.defaults.get("classes", store.classes))
+    return derive_windows(store, windows_spec(store, data), trials, classes=classes, aux=data.aux)
+
+
+def parsed(kind: Any, value: Any, key: str) -> Any:
+    """A data set's default as a spec."""
+    if value is None:
+        raise UsageError(f"This data set has no default for {key}", f"data.{key}", f"Give data.{key} in the configuration")
+    return TypeAdapter(kind).validate_python(plain(value))

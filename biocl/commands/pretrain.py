@@ -1,0 +1,200 @@
+"""Pretrain an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort, split_record
+from biocl.config import Experiment, to_yaml
+from biocl.errors import DataError
+from biocl.files import write_json
+from biocl.objectives.alignment import alignment
+from biocl.objectives.batch import Batch
+from biocl.objectives.heads import balanced_class_weights
+from biocl.objectives.model import Model
+from biocl.objectives.spec import ContrastTerm, HeadTerm
+from biocl.objectives.terms import acting, make_views
+from biocl.randomness import integer_seed
+from biocl.training.averaging import Weights
+from biocl.training.checkpoint import load_checkpoint, patient_hashes
+from biocl.training.loop import Metrics, Task, fit, total_steps
+from biocl.training.optimisation import resolve_device
+from biocl.training.run import MetricsLog, progress, start_run
+
+VALIDATION_BATCHES = 4
+
+
+def pretrain(
+    experiment: Experiment,
+    out: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    fold: int = 0,
+    cohort: Cohort | None = None,
+) -> Path:
+    """Pretrain on the training patients of one fold and leave a run folder.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    out : Path
+        The run folder; refused if it exists, unless `resume`.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    resume : bool
+        Continue from the newest checkpoint; the result is that of an uninterrupted run.
+    fold : int
+        Which fold of the split.
+    cohort : Cohort, optional
+        Opened before.
+
+    Returns
+    -------
+    Path
+        `out`, holding ``checkpoints/`` with the final weights and their average.
+
+    Raises
+    ------
+    UsageError, DataError, LeakageError, Interrupted
+        See the exit codes in the README.
+    """
+    cohort = cohort or open_cohort(experiment)
+    windows, split, parts = cohort.windows, cohort.splits[fold], cohort.parts(fold)
+    if len(parts["train"]) == 0:
+        raise DataError("The training part has no windows", "split", "Check the patients in the split file")
+    run = start_run(
+        out,
+        config=to_yaml(experiment),
+        split={"fold": fold, **split_record(split, windows, parts)},
+        kind="pretrain",
+        resume=resume,
+    )
+    target = resolve_device(device)
+    model = build_model(experiment, windows).to(target)
+    if experiment.train.compile:
+        model.encoder.compile()
+    plan = epoch_plan(experiment.batch, windows, parts["train"], experiment.seed)
+
+    def load(indices: np.ndarray) -> Batch:
+        return windows.batch(indices, target)
+
+    task = Task(experiment.terms, experiment.views, plan, load, class_weights_for(experiment, cohort, parts, target))
+    fit_aux(model, cohort, parts)
+    checkpoint_folder = run / "checkpoints"
+    checkpoint = None
+    if resume and any(checkpoint_folder.glob("step-*")):
+        checkpoint = load_checkpoint(checkpoint_folder, target)
+    log = MetricsLog(run / "metrics.jsonl", keep_until_step=checkpoint.state["step"] if checkpoint else -1)
+    n_steps = total_steps(experiment.train, plan)
+    trained_on = split_record(split, windows, parts)["patients"]["train"]
+    with progress("pretrain", n_steps) as advance:
+        if checkpoint:
+            advance(checkpoint.state["step"])
+        last: dict[str, str] = {"note": ""}
+
+        def on_log(step: int, values: Metrics) -> None:
+            log.write(step, values)
+            if "mean_loss" in values:
+                last["note"] = f"loss {values['mean_loss']:.4f}"
+
+        at = fit(
+            model,
+            task,
+            experiment.train,
+            seed=experiment.seed,
+            device=target,
+            checkpoints=checkpoint_folder,
+            resume=checkpoint,
+            sidecar={
+                "encoder": experiment.encoder.model_dump(mode="json"),
+                "n_chans": windows.n_chans,
+                "n_times": windows.n_times,
+                "sfreq": windows.table.sfreq,
+                "channels": [channel.name for channel in windows.store.channels],
+                "input_scale": windows.scale,
+                "dataset": windows.store.meta["dataset"],
+                "patients": patient_hashes(windows.store.meta["dataset"], windows.store.meta["version"], trained_on),
+                "pretraining_digest": experiment.pretraining_digest,
+            },
+            on_log=on_log,
+            on_step=lambda step: advance(1, last["note"]),
+            validate=validation(experiment, cohort, parts, target, model),
+        )
+    write_json(run / "results.json", {"steps": at.step, "epochs": at.epoch, "split": split.name, "scope": split.scope})
+    return run
+
+
+def class_weights_for(
+    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
+) -> torch.Tensor | None:
+    """Balanced class weights where a head asks for them."""
+    asked = [t for t in experiment.terms if isinstance(t, HeadTerm) and t.network.class_weights == "balanced"]
+    if not asked:
+        return None
+    labels = cohort.windows.table.rows["label"][parts["train"]].astype(np.int64)
+    n_outputs = len(cohort.windows.table.classes)
+    return balanced_class_weights(torch.from_numpy(labels), n_outputs).to(device)
+
+
+def fit_aux(model: Model, cohort: Cohort, parts: dict[str, np.ndarray]) -> None:
+    """Scale auxiliary inputs with the statistics of the training windows."""
+    if cohort.windows.n_aux and len(model.heads):
+        aux = torch.from_numpy(cohort.windows.table.aux[parts["train"]])
+        for head in model.heads.values():
+            head.fit_aux(aux)
+
+
+def validation(
+    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device, model: Model
+) -> Callable[[Weights, int], Metrics] | None:
+    """A look at the validation patients: alignment of every contrastive term, on fixed batches and views."""
+    terms = [term for term in acting(experiment.terms) if isinstance(term, ContrastTerm)]
+    if len(parts["validation"]) == 0 or not terms:
+        return None
+    plan = epoch_plan(experiment.batch, cohort.windows, parts["validation"], experiment.seed)
+    batches = plan(0)[:VALIDATION_BATCHES]
+
+    @torch.no_grad()
+    def look(weights: Weights, step: int) -> Metrics:
+        trained = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(weights)
+        model.eval()
+        values: dict[str, list[tuple[float, float]]] = {term.title: [] for term in terms}
+        try:
+            for number, indices in enumerate(batches):
+                batch = cohort.windows.batch(indices, device)
+                generator = torch.Generator(device=device)
+                generator.manual_seed(integer_seed(experiment.seed, "validation", number))
+                views = make_views(
+                    batch, experiment.views, terms, hidden_dim=model.spec.hidden_dim, generator=generator
+                )
+                latents = {name: model.latents(model.trunk(view), view) for name, view in views.items()}
+                for term in terms:
+                    projector = model.projectors[term.project] if term.project else None
+                    values[term.title].append(
+                        alignment(term, [latents[name] for name in term.views], batch, projector)
+                    )
+        finally:
+            model.load_state_dict(trained)
+            model.train()
+        return {f"validation/{name}/{sign}": mean(pairs, i) for name, pairs in values.items() for i, sign in enumerate(("positive", "negative"))}
+
+    return look
+
+
+def mean(pairs: list[tuple[float, float]], which: int) -> float | None:
+    """Mean over batches of one side, None where there was no such pair."""
+    numbers = [pair[which] for pair in pairs if pair[which] == pair[which]]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def summary(run: Path, log: list[dict[str, Any]]) -> str:
+    """One line on how pretraining ended."""
+    losses = [line["mean_loss"] for line in log if "mean_loss" in line]
+    return f"pretrained: loss {losses[0]:.4f} -> {losses[-1]:.4f}; run folder {run}" if losses else f"run folder {run}"

@@ -1,0 +1,107 @@
+"""What every verb that computes needs first: store, windows, split and model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from biocl.commands.prepare import open_store, window_table, windows_spec
+from biocl.config import Experiment
+from biocl.objectives.model import Model
+from biocl.objectives.spec import Term
+from biocl.randomness import integer_seed
+from biocl.sampling.hierarchical import hierarchical_batches
+from biocl.sampling.plain import frozen_trial_batches, random_batches
+from biocl.sampling.spec import BatchSpec
+from biocl.splits.make import assign, make_splits
+from biocl.splits.split import Split
+from biocl.store.spec import EventWindows
+from biocl.training.data import Windows
+from biocl.training.loop import EpochPlan
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Windows and the splits of a configuration; `event_s` is where the event stands in an event window."""
+
+    windows: Windows
+    splits: list[Split]
+    event_s: float | None = None
+
+    def parts(self, fold: int = 0) -> dict[str, np.ndarray]:
+        """Table rows of train, validation and test."""
+        return assign(self.splits[fold], self.windows.table)
+
+
+def open_cohort(experiment: Experiment) -> Cohort:
+    """Open the store, derive the windows, make the splits."""
+    store = open_store(experiment.data)
+    cut = windows_spec(store, experiment.data)
+    table = window_table(store, experiment.data)
+    windows = Windows(store, table, experiment.data.input_scale)
+    splits = make_splits(experiment.split, table, store.splits)
+    return Cohort(windows, splits, cut.before_s if isinstance(cut, EventWindows) else None)
+
+
+def build_model(
+    experiment: Experiment, windows: Windows, terms: Sequence[Term] | None = None, n_outputs: int | None = None
+) -> Model:
+    """The untrained model; its weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(integer_seed(experiment.seed, "init"))
+        return Model(
+            experiment.encoder,
+            n_chans=windows.n_chans,
+            projectors=experiment.projectors,
+            terms=experiment.terms if terms is None else terms,
+            n_outputs=len(windows.table.classes) if n_outputs is None else n_outputs,
+            n_aux=windows.n_aux,
+        )
+
+
+def epoch_plan(spec: BatchSpec, windows: Windows, indices: np.ndarray, seed: int) -> EpochPlan:
+    """Batches of table rows by epoch, drawn among `indices`."""
+    rows = windows.table.rows[indices]
+
+    def plan(epoch: int) -> list[np.ndarray]:
+        if spec.kind == "hierarchical":
+            batches = hierarchical_batches(
+                rows["patient"],
+                rows["trial"],
+                n_patients=spec.n_patients,
+                n_trials=spec.n_trials,
+                n_samples=spec.n_samples,
+                seed=seed,
+                epoch=epoch,
+            )
+        elif spec.kind == "frozen-trials":
+            batches = frozen_trial_batches(
+                rows["trial"], batch_size=spec.size, order_seed=spec.order_seed, seed=seed, epoch=epoch
+            )
+        else:
+            batches = random_batches(len(rows), spec.size, seed=seed, epoch=epoch)
+        return [indices[batch] for batch in batches]
+
+    return plan
+
+
+def split_record(split: Split, windows: Windows, parts: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What the run folder says of the split: patients and counts per part, marks, hashes."""
+    names = windows.table.names["patient"]
+    return {
+        "name": split.name,
+        "scope": split.scope,
+        "marks": list(split.marks),
+        "digest": split.digest(),
+        "windows_digest": windows.table.digest(),
+        "store_hash": windows.store.content_hash,
+        "patients": {
+            part: sorted({names[i] for i in np.unique(windows.table.rows["patient"][rows])})
+            for part, rows in parts.items()
+        },
+        "n_windows": {part: len(rows) for part, rows in parts.items()},
+    }

@@ -1,0 +1,220 @@
+"""The cells of a study: features of every arm, one classifier a cell, predictions on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from biocl.commands.setup import Cohort, build_model
+from biocl.config import Experiment
+from biocl.errors import LeakageError
+from biocl.evaluation.finetuning import Labelled, finetune_model, load_encoder, predict
+from biocl.evaluation.floors import FLOORS, floors_for, majority_proba
+from biocl.evaluation.floors import Windows as FloorWindows
+from biocl.evaluation.labels import LabelDraw, draw_labels, parse_labels
+from biocl.evaluation.probe import Probe, fit_probe
+from biocl.evaluation.protocol import FLOOR_MODE, PER_RECORDING, PRETRAINED, Cell
+from biocl.files import new_folder
+from biocl.objectives.model import Model
+from biocl.training.averaging import Weights
+from biocl.training.checkpoint import Checkpoint, patient_hashes
+from biocl.training.data import Windows, embed
+from biocl.training.spec import FinetuneSpec
+
+
+@dataclass
+class Fold:
+    """One fold of a study: its rows, its pretrained weights, and the features computed so far."""
+
+    experiment: Experiment
+    cohort: Cohort
+    number: int
+    parts: dict[str, np.ndarray]
+    pretrained: Weights | None
+    device: torch.device
+    known: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def windows(self) -> Windows:
+        """The cohort's windows."""
+        return self.cohort.windows
+
+    @property
+    def used(self) -> np.ndarray:
+        """Table rows whose features a probe may need."""
+        return np.sort(np.concatenate([self.parts["train"], self.parts["test"]]))
+
+    @cached_property
+    def seen_by_floors(self) -> FloorWindows:
+        """The same windows, scaled the same, for the floors."""
+        table = self.windows.table
+        return FloorWindows(
+            x=self.windows.arrays(self.used),
+            sfreq=table.sfreq,
+            recording=table.rows["recording"][self.used],
+            event_s=self.cohort.event_s,
+            rr=table.aux[self.used] if table.aux_names else None,
+        )
+
+    def features(self, arm: str) -> np.ndarray:
+        """Probe features (n_table, n_features) of an arm, NaN for rows outside train and test; kept."""
+        if arm not in self.known:
+            self.known[arm] = arm_features(self, arm)
+        return self.known[arm]
+
+
+def arm_features(fold: Fold, arm: str) -> np.ndarray:
+    """Embeddings joined with the auxiliary inputs, or a floor's features; scaled as the protocol says."""
+    windows, rows = fold.windows, fold.used
+    floor = FLOORS.get(arm.removesuffix(PER_RECORDING))
+    if floor is None:
+        model = encoder_of(fold, arm)
+        values = embed(model, windows, rows, device=fold.device)
+        scaled = fold.experiment.evaluate.embedding_scale == "recording"
+    else:
+        assert floor.features is not None
+        values, scaled = floor.features(fold.seen_by_floors), arm != floor.name
+    if scaled:
+        values = scale_by_recording(values, windows.table.rows["recording"][rows])
+    if floor is None:
+        values = np.hstack([values, windows.table.aux[rows]])
+    out = np.full((len(windows), values.shape[1]), np.nan, dtype=np.float32)
+    out[rows] = values
+    return out
+
+
+def floor_arms(fold: Fold) -> list[str]:
+    """Floors of the modality; scaled per recording too where the embedding is."""
+    floors = [floor.name for floor in floors_for(fold.windows.store.meta["modality"], fold.seen_by_floors)]
+    if fold.experiment.evaluate.embedding_scale == "recording":
+        floors += [name + PER_RECORDING for name in floors if name not in ("majority", "amplitude")]
+    return floors
+
+
+def scale_by_recording(values: np.ndarray, recording: np.ndarray) -> np.ndarray:
+    """Centre and scale every feature (n, n_features) over the windows of each recording.
+
+    Median and interquartile range (over 1.349, the deviation of a normal variable) are those of the usual
+    beat, which rare ones hardly move; a feature that is constant in a recording becomes 0 there.
+    """
+    out = np.empty_like(values, dtype=np.float32)
+    for one in np.unique(recording):
+        mine = recording == one
+        low, middle, high = np.quantile(values[mine].astype(np.float64), [0.25, 0.5, 0.75], axis=0)
+        width = (high - low) / 1.349
+        out[mine] = np.where(width > 1e-8, (values[mine] - middle) / np.where(width > 1e-8, width, 1.0), 0.0)
+    return out
+
+
+def encoder_of(fold: Fold, arm: str) -> Model:
+    """The pretrained encoder, or the same encoder with its initial weights."""
+    model = build_model(fold.experiment, fold.windows, terms=[])
+    if arm == PRETRAINED:
+        assert fold.pretrained is not None
+        load_encoder(model, fold.pretrained)
+    return model.to(fold.device)
+
+
+def draw_for(fold: Fold, data: Labelled, labels: str, draw: int) -> tuple[np.ndarray, LabelDraw]:
+    """Labelled training rows of a draw, and what the run folder says of it."""
+    train = data.among(fold.parts["train"])
+    names = np.array(fold.windows.table.names["patient"])
+    drawn = draw_labels(
+        parse_labels(labels),
+        names[data.patients(train)],
+        data.labels(train),
+        data.classes,
+        seed=fold.experiment.seed,
+        draw=draw,
+        lacking_class=fold.experiment.evaluate.lacking_class,
+    )
+    return train[drawn.indices], drawn
+
+
+def predict_cell(fold: Fold, cell: Cell) -> np.ndarray:
+    """Class probabilities of the fold's test windows; test labels only choose which windows belong to the task."""
+    data = Labelled.make(fold.windows, list(cell.classes))
+    rows, _ = draw_for(fold, data, cell.labels, cell.draw)
+    test = data.among(fold.parts["test"])
+    if cell.arm == "majority":
+        return majority_proba(data.labels(rows), len(test), len(data.classes))
+    if cell.mode in ("linear", FLOOR_MODE):
+        features = fold.features(cell.arm)
+        return linear_probe(fold, data, rows, features, cell.draw).predict_proba(features[test])
+    return predict(tuned_model(fold, data, rows, cell), data, test, device=fold.device)
+
+
+def linear_probe(fold: Fold, data: Labelled, rows: np.ndarray, features: np.ndarray, draw: int) -> Probe:
+    """The probe of some labelled rows; its regularisation comes from patient-wise inner folds of these rows."""
+    return fit_probe(
+        features[rows],
+        data.labels(rows),
+        data.patients(rows),
+        n_classes=len(data.classes),
+        spec=fold.experiment.evaluate.probe,
+        seed=fold.experiment.seed + draw,
+    )
+
+
+def tuned_model(
+    fold: Fold, data: Labelled, rows: np.ndarray, cell: Cell, on_log: Callable[[int, Any], None] = lambda step, values: None
+) -> Model:
+    """Partial or full fine-tuning of the arm's encoder on labelled rows."""
+    spec = FinetuneSpec(**{**fold.experiment.finetune.model_dump(), "mode": cell.mode})
+
+    def build(terms: list[Any]) -> Model:
+        return build_model(fold.experiment, fold.windows, terms, n_outputs=len(data.classes))
+
+    return finetune_model(
+        build,
+        fold.pretrained if cell.arm == PRETRAINED else None,
+        data,
+        rows,
+        data.among(fold.parts["validation"]),
+        spec,
+        seed=fold.experiment.seed + cell.draw,
+        device=fold.device,
+        on_log=on_log,
+    )
+
+
+def save_prediction(folder: Path, cell: Cell, proba: np.ndarray) -> None:
+    """Keep a cell's probabilities (n_test, n_classes); a file that exists is complete."""
+    final = folder / cell.file
+    with new_folder(final) as partial:
+        np.save(partial / "proba.npy", proba.astype(np.float32))
+
+
+def load_prediction(folder: Path, cell: Cell) -> np.ndarray | None:
+    """A cell's probabilities, None if it was not computed yet."""
+    path = folder / cell.file / "proba.npy"
+    return np.load(path) if path.is_file() else None
+
+
+def check_unseen(checkpoint: Checkpoint, cohort: Cohort, parts: dict[str, np.ndarray], *, allow: bool) -> list[str]:
+    """Refuse a checkpoint that was trained on a test patient, or return the mark for every table.
+
+    Raises
+    ------
+    LeakageError
+        With the number of shared patients and their names.
+    """
+    meta, table = cohort.windows.store.meta, cohort.windows.table
+    trained = set(checkpoint.state.get("patients", []))
+    tested = sorted({table.names["patient"][i] for i in np.unique(table.rows["patient"][parts["test"]])})
+    seen = [name for name in tested if patient_hashes(meta["dataset"], meta["version"], [name])[0] in trained]
+    shared = cohort.splits[0].allow_shared
+    unexpected = [name for name in seen if name not in shared]
+    if unexpected and not allow:
+        raise LeakageError(
+            f"The encoder was pretrained on {len(unexpected)} of {len(tested)} test patients: {', '.join(unexpected[:8])}",
+            "--from",
+            "Pretrain on this split's training patients, or set evaluate.allow_seen: true, which marks every table",
+        )
+    return [f"pretrained on test patients {', '.join(seen)}"] if seen else []

@@ -1,0 +1,289 @@
+"""The experiment: every key that a YAML file may hold, assembled from the rooms' own specs."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from biocl.encoders.spec import EncoderSpec
+from biocl.errors import UsageError
+from biocl.evaluation.spec import EvaluateSpec
+from biocl.files import digest
+from biocl.objectives.spec import ProjectorSpec, Term
+from biocl.sampling.spec import BatchSpec, HierarchicalBatch
+from biocl.signals.spec import ConditioningSpec
+from biocl.spec import Spec
+from biocl.splits.spec import SplitSpec
+from biocl.store.spec import TrialsSpec, WindowsSpec
+from biocl.training.spec import FinetuneSpec, TrainSpec
+from biocl.views.spec import ViewSpec
+
+# Keys of `data:` that say how the store is made; the others say how it is read.
+CONDITIONING = tuple(ConditioningSpec.model_fields)
+
+
+class DataSpec(ConditioningSpec):
+    """Which recordings, how they are conditioned, cut and labelled."""
+
+    dataset: str | None = None
+    """Name of a data set (`biocl data list`); its store is found under $BIOCL_HOME/stores, or made."""
+    store: str | None = None
+    """Path of a prepared store, instead of looking it up by name."""
+    raw: str | None = None
+    """Folder of the native files, if the store is still to be made."""
+    windows: WindowsSpec | None = None
+    """How windows are cut; default: what suits the data set."""
+    trials: TrialsSpec | None = None
+    """What a trial is; default: what suits the data set."""
+    classes: list[str] | None = None
+    """Labels that count, in order; windows with another label are left out. Default: the data set's."""
+    aux: Literal["rr-intervals"] | None = None
+    """Scalar inputs beside the window, joined before the head or probe."""
+    input_scale: Literal["none", "window", "recording"] = "recording"
+    """z-score of the input, with the statistics of the window or of its recording."""
+
+    @model_validator(mode="after")
+    def _has_source(self) -> DataSpec:
+        if self.dataset is None and self.store is None:
+            raise ValueError("give data.dataset (a name) or data.store (a path)")
+        return self
+
+    @property
+    def conditioning(self) -> ConditioningSpec:
+        """The part that the store depends on."""
+        return ConditioningSpec(**{name: getattr(self, name) for name in CONDITIONING})
+
+
+class Experiment(Spec):
+    """One YAML file: one run."""
+
+    name: str = "run"
+    """Name of the run folder, and of the method in tables."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every random stream: weights, batches, views, dropout, draws."""
+    data: DataSpec
+    split: SplitSpec
+    """Who is train, validation and test."""
+    batch: BatchSpec = HierarchicalBatch(kind="hierarchical")
+    """Which windows meet in a batch."""
+    views: dict[str, ViewSpec] = {"clean": []}
+    """Named augmentations; each name is drawn and encoded once a step."""
+    encoder: EncoderSpec
+    projectors: dict[str, ProjectorSpec] = {}
+    """Networks between latents and criteria; named once, used by one term or shared."""
+    terms: list[Term]
+    """The summands of the loss."""
+    train: TrainSpec = TrainSpec(steps=1000)
+    finetune: FinetuneSpec = FinetuneSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Experiment:
+        for number, term in enumerate(self.terms):
+            for view in term.views:
+                if view not in self.views:
+                    raise ValueError(f"terms[{number}] names the view {view!r}, which views: does not define")
+            project = getattr(term, "project", None)
+            if project is not None and project not in self.projectors:
+                raise ValueError(f"terms[{number}] names the projector {project!r}, which projectors: does not define")
+        titles = [term.title for term in self.terms]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f"two terms are called {title!r}: give one a label:")
+        if not any(term.weight > 0 for term in self.terms):
+            raise ValueError("every term has weight 0, so nothing would be learned")
+        return self
+
+    @property
+    def pretraining_digest(self) -> str:
+        """Hash of everything that pretraining depends on (not of what comes after)."""
+        return digest(self.model_dump(mode="json", exclude={"name", "finetune", "evaluate"}))
+
+
+def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | None = None) -> Experiment:
+    """Read a configuration file, apply ``key.sub=value`` overrides, and check every key.
+
+    Parameters
+    ----------
+    source : Path
+        A YAML file, or the name of a shipped one (``biocl config list``).
+    overrides : sequence of str
+        Values are read as YAML: ``train.lr=1e-4``, ``data.classes=[N,S,V]``, ``terms.0.weight=0``.
+    seed : int, optional
+        Replaces the file's.
+
+    Raises
+    ------
+    UsageError
+        Naming file, line and key, with the nearest known key.
+    """
+    path = find_config(source)
+    tree = read_yaml(path.read_text(encoding="utf-8"), path)
+    for override in overrides:
+        apply_override(tree, override)
+    if seed is not None:
+        tree["seed"] = seed
+    return validated(tree, path)
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Names and paths of the configuration files that come with biocl."""
+    here = Path(__file__).resolve().parent
+    folders = [folder for folder in (here / "configs", here.parent / "configs") if folder.is_dir()]
+    return {path.stem: path for folder in folders[:1] for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_config(source: Path) -> Path:
+    """A file as given, or a shipped configuration by name, with or without ``configs/`` and ``.yaml``."""
+    if source.is_file():
+        return source
+    shipped = shipped_configs()
+    if source.stem in shipped and source.parent.name in ("", "configs"):
+        return shipped[source.stem]
+    near = difflib.get_close_matches(source.stem, shipped, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise UsageError("There is no such configuration file", source, f"{hint}`biocl config list` names the shipped ones")
+
+
+def read_yaml(text: str, where: Path | str) -> dict[str, Any]:
+    """YAML 1.2 to plain values that remember their lines."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise UsageError(f"This is not valid YAML: {error.problem}", f"{where}, line {line}", "Mend that line") from error
+    if not isinstance(tree, dict):
+        raise UsageError("A configuration is a mapping of keys to values", where, "See `biocl config copy demo my.yaml`")
+    return tree
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set ``key.sub=value`` in the tree; numbers address list items."""
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise UsageError(f"{override!r} is not of the form key.sub=value", "command line", "Write for instance train.lr=1e-4")
+    value = read_yaml(f"value: {text}", f"override {override}")["value"]
+    parts = key.split(".")
+    here: Any = tree
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(here, list):
+            if not part.isdigit() or int(part) >= len(here):
+                raise UsageError(
+                    f"{'.'.join(parts[:depth])} is a list of {len(here)}, so {part!r} does not name an item",
+                    f"override {override}",
+                    f"Use a number from 0 to {len(here) - 1}",
+                )
+            part = int(part)  # type: ignore[assignment]
+        elif not isinstance(here, dict):
+            raise UsageError(f"{'.'.join(parts[:depth])} has no keys below it", f"override {override}", "Check the key")
+        if last:
+            here[part] = value
+        else:
+            if isinstance(here, dict) and here.get(part) is None:
+                here[part] = {}
+            here = here[part]
+
+
+def validated(tree: Mapping[str, Any], path: Path) -> Experiment:
+    """The typed experiment, or one paragraph on the first mistakes."""
+    try:
+        return Experiment.model_validate(plain(tree))
+    except ValidationError as error:
+        problems = [explain_problem(problem, tree, path) for problem in error.errors()]
+        raise UsageError(" ".join(dict.fromkeys(problems[:5])), path, "`biocl config explain KEY` says what a key takes") from error
+
+
+def plain(value: Any) -> Any:
+    """ruamel's line-keeping containers and scalars as plain Python ones."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def explain_problem(problem: Mapping[str, Any], tree: Any, path: Path) -> str:
+    """One validation error as a sentence: key path, line, what is wrong, what is near."""
+    shown, line, here = [], None, tree
+    for part in problem["loc"]:
+        known = (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int))
+        if known:
+            lines = getattr(here, "lc", None)
+            if lines is not None and lines.data:
+                line = lines.item(part)[0] + 1 if isinstance(here, list) else lines.key(part)[0] + 1
+            here = here[part]
+            shown.append(str(part))
+        elif not is_union_tag(part):
+            shown.append(str(part))
+    key = ".".join(shown) or "the file"
+    place = f" (line {line})" if line else ""
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(shown[-1], sorted(all_keys()), n=1)
+        return f"{key}{place} is not a known key{f', did you mean {near[0]}?' if near else ''}."
+    if problem["type"] == "missing":
+        return f"{key} is missing."
+    got = f", not {problem['input']!r}" if isinstance(problem.get("input"), str | int | float | bool) else ""
+    return f"{key}{place}: {message}{got}."
+
+
+def is_union_tag(part: Any) -> bool:
+    """Location parts that pydantic adds for the members of a union are not keys of the file."""
+    return isinstance(part, str) and ("-" in part or part[:1].isupper() or "[" in part or part in UNION_TAGS)
+
+
+UNION_TAGS = {"uniform", "ema", "event", "sliding", "trial", "neighbours", "recording", "stretch", "hierarchical", "random", "int", "float", "str"}
+
+
+def all_keys() -> set[str]:
+    """The last part of every known key."""
+    return {name.split(".")[-1] for name, _, _ in walk_keys(Experiment)}
+
+
+def walk_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, type[BaseModel]]]:
+    """Every key with its pydantic field and the spec that owns it: ``train.lr``, ``terms[].weight``."""
+    for name, info in model.model_fields.items():
+        key = f"{prefix}{name}"
+        yield key, info, model
+        for inner, many in specs_in(info.annotation):
+            yield from walk_keys(inner, f"{key}{many}.")
+
+
+def specs_in(annotation: Any, many: str = "") -> Iterator[tuple[type[BaseModel], str]]:
+    """Specs inside an annotation, with ``[]`` or ``.NAME`` for lists and mappings of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, many
+        return
+    origin = getattr(annotation, "__origin__", None)
+    if origin is list:
+        many += "[]"
+    elif origin is dict:
+        many += ".NAME"
+    if origin is not None or isinstance(annotation, types.UnionType):
+        for inner in get_args(annotation):
+            yield from specs_in(inner, many)
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The resolved configuration, every default filled in."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 110
+    yaml.default_flow_style = False
+    out = io.StringIO()
+    yaml.dump(experiment.model_dump(mode="json"), out)
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""One short file per published data set, the synthetic cohort, and bring your own."""

@@ -1,0 +1,1 @@
+"""Window to latents seq (B, L, D) and vec (B, D)."""

@@ -1,0 +1,1 @@
+"""Probes, floors, metrics with intervals over patients, protocols."""

@@ -1,0 +1,205 @@
+"""Gradient fine-tuning: a head, and a part or all of the encoder, chosen on validation patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from biocl.errors import UsageError
+from biocl.evaluation.metrics import classification_metrics
+from biocl.objectives.batch import Batch
+from biocl.objectives.heads import balanced_class_weights
+from biocl.objectives.model import Model
+from biocl.objectives.spec import HeadTerm
+from biocl.randomness import integer_seed
+from biocl.sampling.plain import random_batches
+from biocl.training.averaging import Weights
+from biocl.training.data import Windows, pieces
+from biocl.training.loop import Metrics, Task, fit
+from biocl.training.spec import FinetuneSpec, OptimSpec, TrainSpec
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Windows with the class numbers of the task at hand.
+
+    Attributes
+    ----------
+    windows : Windows
+    classes : tuple of str
+        The task's classes, in order.
+    of_table : ndarray of int, shape (n_table_classes + 1,)
+        Table label to task class, -1 for none; the last entry is for the table's -1.
+    """
+
+    windows: Windows
+    classes: tuple[str, ...]
+    of_table: np.ndarray
+
+    @classmethod
+    def make(cls, windows: Windows, classes: list[str]) -> Labelled:
+        """Keep the named classes, in that order."""
+        names = list(windows.table.names["label"])
+        unknown = [name for name in classes if name not in names]
+        if unknown:
+            raise UsageError(
+                f"The class {unknown[0]!r} is not in the window table, which has {', '.join(names)}",
+                "evaluate.class_sets",
+                "Name classes of data.classes",
+            )
+        of_table = np.full(len(names) + 1, -1)
+        for number, name in enumerate(classes):
+            of_table[names.index(name)] = number
+        return cls(windows, tuple(classes), of_table)
+
+    def labels(self, indices: np.ndarray) -> np.ndarray:
+        """Class numbers of table rows, -1 for rows of no class of this task."""
+        return self.of_table[self.windows.table.rows["label"][indices]]
+
+    def among(self, indices: np.ndarray) -> np.ndarray:
+        """The table rows among `indices` that have a class of this task."""
+        return indices[self.labels(indices) >= 0]
+
+    def patients(self, indices: np.ndarray) -> np.ndarray:
+        """Patient numbers of table rows."""
+        return self.windows.table.rows["patient"][indices]
+
+    def batch(self, indices: np.ndarray, device: torch.device) -> Batch:
+        """A batch whose labels are the task's class numbers."""
+        batch = self.windows.batch(indices, device)
+        return replace(batch, label=torch.from_numpy(self.labels(indices)).to(device))
+
+
+def finetune_model(
+    build: Callable[[list[HeadTerm]], Model],
+    encoder_weights: Weights | None,
+    data: Labelled,
+    train: np.ndarray,
+    validation: np.ndarray,
+    spec: FinetuneSpec,
+    *,
+    seed: int,
+    device: torch.device,
+    on_log: Callable[[int, Metrics], None] = lambda step, values: None,
+) -> Model:
+    """Train a head and what ``spec.mode`` frees of the encoder; keep the best weights on validation patients.
+
+    Parameters
+    ----------
+    build : callable
+        Head terms to an untrained model.
+    encoder_weights : dict, optional
+        Weights of a pretrained model, whose ``encoder.`` part is loaded; None trains from scratch.
+    data : Labelled
+    train, validation : ndarray of int
+        Table rows. Without validation rows the last weights are kept.
+    spec : FinetuneSpec
+    seed : int
+    device : torch.device
+    on_log : callable
+
+    Returns
+    -------
+    Model
+        In evaluation mode, with the weights of the best macro-F1 on validation patients.
+    """
+    term = HeadTerm(head="classification", views=["finetune"], network=spec.head)
+    model = build([term])
+    if encoder_weights is not None:
+        load_encoder(model, encoder_weights)
+    model = model.to(device)
+    free_parameters(model, spec)
+    if data.windows.n_aux:
+        model.heads["classification"].fit_aux(torch.from_numpy(data.windows.table.aux[train]))
+    labels = torch.from_numpy(data.labels(train))
+    weights = None
+    if spec.head.class_weights == "balanced":
+        weights = balanced_class_weights(labels, len(data.classes)).to(device)
+    looked_at = evenly(validation, spec.validation_windows)
+    best: dict[str, torch.Tensor] = {}
+    best_score = -1.0
+
+    def plan(epoch: int) -> list[np.ndarray]:
+        batches = random_batches(len(train), min(spec.batch_size, len(train)), seed=seed, epoch=epoch)
+        # A last batch of one window has no batch statistics.
+        return [train[batch] for batch in batches if len(batch) > 1]
+
+    def look(now: Weights, step: int) -> Metrics:
+        nonlocal best_score
+        proba = predict(model, data, looked_at, device=device)
+        score = classification_metrics(data.labels(looked_at), proba, data.classes)["macro_f1"]
+        if score > best_score:
+            best_score = score
+            best.update({name: value.detach().clone() for name, value in now.items()})
+        return {"validation/macro_f1": score}
+
+    fit(
+        model,
+        Task([term], {"finetune": spec.view}, plan, lambda rows: data.batch(rows, device), weights),
+        TrainSpec(
+            **{name: getattr(spec, name) for name in OptimSpec.model_fields},
+            steps=spec.max_steps,
+            average=None,
+            validate_every=spec.validate_every,
+        ),
+        seed=integer_seed(seed, "finetune"),
+        device=device,
+        on_log=on_log,
+        validate=look if len(looked_at) else None,
+    )
+    if best:
+        model.load_state_dict(best)
+    return model.eval()
+
+
+def load_encoder(model: Model, weights: Weights) -> None:
+    """Load the ``encoder.`` part of a pretrained model's weights."""
+    part = {
+        name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")
+    }
+    try:
+        model.encoder.load_state_dict(part)
+    except RuntimeError as error:
+        raise UsageError(
+            "The pretrained encoder does not fit this configuration's encoder or channels",
+            "encoder",
+            "Use the configuration that the run was pretrained with",
+        ) from error
+
+
+def free_parameters(model: Model, spec: FinetuneSpec) -> None:
+    """Mark what trains: in mode partial the head and the encoder's last blocks, in mode full everything."""
+    for parameter in model.encoder.parameters():
+        parameter.requires_grad_(spec.mode == "full")
+    if spec.mode == "partial":
+        for block in list(model.encoder.blocks)[-spec.n_blocks :]:
+            for parameter in block.parameters():
+                parameter.requires_grad_(True)
+
+
+@torch.no_grad()
+def predict(
+    model: Model, data: Labelled, indices: np.ndarray, *, device: torch.device, batch_size: int = 512
+) -> np.ndarray:
+    """Class probabilities (n, n_classes) of table rows, in evaluation mode; labels are not read."""
+    was_training = model.training
+    model.eval()
+    try:
+        out = []
+        for piece in pieces(indices, batch_size):
+            batch = data.windows.batch(piece, device)
+            logits = model.heads["classification"](model(batch.x, batch.valid), batch.aux)
+            out.append(logits.float().softmax(dim=1).cpu().numpy())
+        return np.concatenate(out) if out else np.empty((0, len(data.classes)), dtype=np.float32)
+    finally:
+        model.train(was_training)
+
+
+def evenly(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the rows, evenly spaced."""
+    if len(indices) <= most:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, most).astype(int)]

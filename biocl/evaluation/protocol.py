@@ -1,0 +1,86 @@
+"""A protocol: which numbers are made, from which labels, and how they are compared.
+
+One cell is one trained classifier: a task (its classes), a label size, a draw, a mode and an arm. Cells that
+differ only in their draw are averaged; intervals are over test patients, with the same resampled patients for
+every cell of a task, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from biocl.evaluation.spec import EvaluateSpec
+
+UNTRAINED = "untrained"
+PRETRAINED = "pretrained"
+FLOOR_MODE = "floor"
+PER_RECORDING = ", per recording"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained classifier.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The task.
+    labels : str
+        Label size with its unit, ``4 patients``.
+    draw : int
+        Which draw of labels.
+    mode : str
+        ``linear``, ``partial``, ``full`` or ``floor``.
+    arm : str
+        ``pretrained``, ``untrained`` or the name of a floor.
+    fold : int
+        Which fold of the split.
+    """
+
+    classes: tuple[str, ...]
+    labels: str
+    draw: int
+    mode: str
+    arm: str
+    fold: int = 0
+
+    @property
+    def row(self) -> tuple[tuple[str, ...], str, str, str]:
+        """What the draws and folds of one table row share."""
+        return (self.classes, self.labels, self.mode, self.arm)
+
+    @property
+    def file(self) -> str:
+        """A file name for this cell's predictions."""
+        words = [
+            "-".join(self.classes),
+            self.labels,
+            f"draw{self.draw}",
+            self.mode,
+            self.arm,
+            f"fold{self.fold}",
+        ]
+        return "_".join(word.replace(" ", "-").replace("%", "pc").replace("/", "-") for word in words)
+
+
+def cells(
+    spec: EvaluateSpec, class_sets: Sequence[tuple[str, ...]], floors: Sequence[str], n_folds: int = 1
+) -> Iterator[Cell]:
+    """Every cell of a protocol, cheap modes first, so that an interrupted study has whole rows."""
+    rows = [(FLOOR_MODE, floor) for floor in floors]
+    for mode in sorted(spec.modes, key=("linear", "partial", "full").index):
+        rows += [(mode, PRETRAINED), (mode, UNTRAINED)]
+    for mode, arm in rows:
+        for fold in range(n_folds):
+            for classes in class_sets:
+                for labels in spec.labels:
+                    for draw in range(1 if labels == "all" else spec.draws):
+                        yield Cell(classes, labels, draw, mode, arm, fold)
+
+
+def title_of(mode: str, arm: str) -> str:
+    """How a row is called in tables."""
+    if mode == "full" and arm == UNTRAINED:
+        return "from scratch"
+    return arm

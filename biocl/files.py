@@ -1,0 +1,124 @@
+"""Writing that never leaves a half-written file or folder behind."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from biocl.errors import DataError
+
+
+def home() -> Path:
+    """Where prepared stores and downloads live: ``$BIOCL_HOME`` or ``~/.biocl``."""
+    return Path(os.environ.get("BIOCL_HOME", "~/.biocl")).expanduser()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value, independent of key order."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one paragraph (`DataError`)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                "The disk is full, so nothing was written",
+                where,
+                "Free some space or choose another place; what was there before is untouched",
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise DataError("This place cannot be written to", where, "Choose another output folder") from error
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step: a reader sees the old file or the new one."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by indented JSON in one step."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON, or say in one paragraph why that is not possible."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError("This file does not exist", path, "Check the path") from error
+    except ValueError as error:
+        raise DataError(f"This file is not valid JSON: {error}", path, "Repair it or make it again") from error
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """Fill a hidden folder beside `final`, which appears under its name only when complete.
+
+    Yields
+    ------
+    Path
+        The folder to write into. If the body raises, it is removed and `final` never appears.
+    """
+    with disk_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.partial-"))
+        try:
+            yield partial
+            os.chmod(partial, 0o755)
+            sync_folder(partial)
+            os.rename(partial, final)
+            sync_path(final.parent)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Force every file of a folder to disk, so that a rename after it is safe against power loss."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """fsync one file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Relations, criteria, heads, projectors, terms and their sum."""

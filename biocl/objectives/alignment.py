@@ -1,0 +1,61 @@
+"""Alignment: does a contrastive term bring together what its relation calls alike?
+
+A score after fine-tuning can hide an inverted loss, so every contrastive term logs the mean cosine of its
+positive and of its negative pairs on validation patients (Wang & Isola 2020 call the first alignment).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from biocl.encoders.latents import Latents
+from biocl.objectives.batch import Batch
+from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.terms import ignored_pairs, positive_pairs, read
+
+MAX_GROUPS = 16
+
+
+@torch.no_grad()
+def alignment(
+    term: ContrastTerm, latents: Sequence[Latents], batch: Batch, projector: nn.Module | None = None
+) -> tuple[float, float]:
+    """Mean cosine of positive and of negative pairs of one term.
+
+    Parameters are those of `biocl.objectives.terms.contrast_loss`. Sequences are compared in at most 16
+    groups (windows, or time steps), evenly spaced.
+
+    Returns
+    -------
+    positive, negative : float
+        NaN where there is no such pair.
+    """
+    reads = [read(term, one, projector).float() for one in latents]
+    first, second = reads[0], reads[-1]
+    size = len(batch.x)
+    if first.ndim == 3 and term.criterion.name == "comet-id":
+        first, second = first.flatten(1), second.flatten(1)
+    if first.ndim == 2:
+        first, second = first[None], second[None]
+    elif term.relation == "same-sample":
+        first, second = first.transpose(0, 1), second.transpose(0, 1)
+    picks = torch.linspace(0, len(first) - 1, min(MAX_GROUPS, len(first))).long().to(first.device)
+    first, second = F.normalize(first[picks], dim=-1), F.normalize(second[picks], dim=-1)
+    cosine = (first @ second.transpose(1, 2)).mean(dim=0)
+    if term.relation in ("same-time-step", "same-sample"):
+        positives = torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
+    else:
+        positives = positive_pairs(term, batch)
+    negatives = ~positives & ~torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
+    if len(cosine) == size and term.relation != "same-time-step":
+        negatives &= ~ignored_pairs(term, batch)
+    return mean_of(cosine, positives), mean_of(cosine, negatives)
+
+
+def mean_of(values: torch.Tensor, mask: torch.Tensor) -> float:
+    """Mean of the masked values, NaN if there is none."""
+    return float(values[mask].mean()) if bool(mask.any()) else float("nan")

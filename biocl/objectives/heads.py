@@ -1,0 +1,108 @@
+"""Heads: pooled latents (and auxiliary inputs) to a target, with the loss that trains them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from biocl.objectives.spec import HeadSpec
+
+
+class ClassificationHead(nn.Module):
+    """Latents (B, D), joined with auxiliary inputs (B, n_aux), to logits (B, n_outputs).
+
+    Auxiliary inputs are z-scored with the mean and deviation of the training windows, which are kept
+    with the weights.
+
+    Parameters
+    ----------
+    spec : HeadSpec
+        ``linear``, ``mlp`` (Linear-BatchNorm-ReLU-Dropout-Linear) or ``comet-released``.
+    in_dim, n_outputs, n_aux : int
+        Width of the latents, number of classes, number of auxiliary inputs.
+    """
+
+    aux_mean: torch.Tensor
+    aux_std: torch.Tensor
+
+    def __init__(self, spec: HeadSpec, *, in_dim: int, n_outputs: int, n_aux: int = 0) -> None:
+        super().__init__()
+        self.spec = spec
+        width = in_dim + n_aux
+        self.register_buffer("aux_mean", torch.zeros(n_aux))
+        self.register_buffer("aux_std", torch.ones(n_aux))
+        if spec.kind == "linear":
+            self.network: nn.Module = nn.Linear(width, n_outputs)
+        elif spec.kind == "mlp":
+            self.network = nn.Sequential(
+                nn.Linear(width, spec.hidden_dim),
+                nn.BatchNorm1d(spec.hidden_dim),
+                nn.ReLU(),
+                nn.Dropout(spec.dropout),
+                nn.Linear(spec.hidden_dim, n_outputs),
+            )
+        else:
+            self.network = CometReleasedHead(width, spec.hidden_dim, n_outputs, spec.dropout)
+
+    def fit_aux(self, aux: torch.Tensor) -> None:
+        """Take mean and deviation of the auxiliary inputs (n, n_aux) from the training windows."""
+        self.aux_mean.copy_(aux.mean(dim=0))
+        self.aux_std.copy_(aux.std(dim=0).clamp(min=1e-6))
+
+    def forward(self, vec: torch.Tensor, aux: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (B, n_outputs) of latents (B, D) and auxiliary inputs (B, n_aux)."""
+        if self.aux_mean.numel():
+            if aux is None:
+                raise ValueError(f"this head expects {self.aux_mean.numel()} auxiliary inputs")
+            vec = torch.cat([vec, (aux - self.aux_mean) / self.aux_std], dim=1)
+        return self.network(vec)
+
+
+class CometReleasedHead(nn.Module):
+    """The fine-tuning head of COMET's public code, faults included.
+
+    Dropout falls on the logits, and with two classes a sigmoid is applied twice, so that the "logits" of
+    the softmax lie in (.5, .732) and the cross entropy cannot go below 0.584.
+    """
+
+    def __init__(self, in_dim: int, hidden_dim: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.n_outputs = n_outputs
+        self.network = nn.Sequential(
+            nn.Linear(in_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, n_outputs),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, vec: torch.Tensor) -> torch.Tensor:
+        """Latents (B, D) to (B, n_outputs)."""
+        out = self.network(vec)
+        return torch.sigmoid(torch.sigmoid(out)) if self.n_outputs == 2 else out
+
+
+def classification_loss(
+    logits: torch.Tensor, target: torch.Tensor, class_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Cross entropy over windows that have a label (`target` of -1 is left out), in float32.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, n_outputs)
+    target : Tensor of int, shape (B,)
+    class_weights : Tensor, shape (n_outputs,), optional
+    """
+    if not bool((target >= 0).any()):
+        return logits.float().sum() * 0.0
+    return F.cross_entropy(logits.float(), target, weight=class_weights, ignore_index=-1)
+
+
+def balanced_class_weights(labels: torch.Tensor, n_outputs: int) -> torch.Tensor:
+    """Weights n / (n_present_classes * count), 0 for absent classes; `labels` are the training labels (n,)."""
+    counts = torch.bincount(labels[labels >= 0], minlength=n_outputs).float()
+    present = counts > 0
+    weights = torch.zeros(n_outputs)
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights

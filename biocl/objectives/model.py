@@ -1,0 +1,77 @@
+"""The one model: an encoder, its projectors and its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from biocl.encoders.build import build_encoder
+from biocl.encoders.latents import Latents, read_out
+from biocl.encoders.spec import EncoderSpec
+from biocl.objectives.heads import ClassificationHead
+from biocl.objectives.projectors import build_projector
+from biocl.objectives.spec import HeadTerm, ProjectorSpec, Term
+from biocl.views.view import View
+
+
+class Model(nn.Module):
+    """Encoder, projectors by name and heads by name.
+
+    Parameters
+    ----------
+    spec : EncoderSpec
+    n_chans : int
+        Channels of a window.
+    projectors : mapping of str to ProjectorSpec
+    terms : sequence of terms
+        A head is built for each head term.
+    n_outputs, n_aux : int
+        Classes and auxiliary inputs of the heads.
+    """
+
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        *,
+        n_chans: int,
+        projectors: Mapping[str, ProjectorSpec] | None = None,
+        terms: Sequence[Term] | None = None,
+        n_outputs: int = 0,
+        n_aux: int = 0,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.encoder = build_encoder(spec, n_chans=n_chans)
+        self.projectors = nn.ModuleDict(
+            {name: build_projector(p, in_dim=self.encoder.out_dim) for name, p in (projectors or {}).items()}
+        )
+        self.heads = nn.ModuleDict(
+            {
+                term.head: ClassificationHead(
+                    term.network, in_dim=self.encoder.out_dim, n_outputs=n_outputs, n_aux=n_aux
+                )
+                for term in terms or ()
+                if isinstance(term, HeadTerm)
+            }
+        )
+
+    def trunk(self, view: View) -> torch.Tensor:
+        """The encoder's sequence (B, L, D) of a view, before dropout."""
+        return self.encoder(view.x, view.keep)
+
+    def latents(self, trunk: torch.Tensor, view: View) -> Latents:
+        """One dropout draw of a trunk (see `biocl.encoders.latents.read_out`)."""
+        return read_out(
+            trunk,
+            pool=self.spec.pool,
+            dropout=self.spec.dropout,
+            training=self.training,
+            valid=view.valid,
+        )
+
+    def forward(self, x: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed windows: x (B, n_chans, n_times) to vec (B, D), as for evaluation."""
+        view = View(x, valid=valid)
+        return self.latents(self.trunk(view), view).vec

@@ -1,0 +1,43 @@
+"""Who belongs together: boolean masks over the pairs of a batch, made from the window table's columns.
+
+A relation answers one question about every pair (row i, column j); terms combine the answers.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def same_id(ids: Tensor, others: Tensor | None = None) -> Tensor:
+    """Whether two windows carry the same id; a negative id is unknown and matches nothing.
+
+    Parameters
+    ----------
+    ids : int Tensor, shape (N,)
+        Patients, trials, sessions or labels of the rows.
+    others : int Tensor, shape (M,), optional
+        The same of the columns; the rows themselves by default.
+
+    Returns
+    -------
+    bool Tensor, shape (N, M)
+    """
+    others = ids if others is None else others
+    return (ids[:, None] == others[None, :]) & (ids >= 0)[:, None]
+
+
+def overlap(recording: Tensor, start: Tensor, length: Tensor) -> Tensor:
+    """Whether two windows share at least one step of one recording (each overlaps itself).
+
+    Parameters
+    ----------
+    recording, start, length : int Tensor, shape (N,)
+        Recording, first step and number of steps of each window.
+
+    Returns
+    -------
+    bool Tensor, shape (N, N)
+    """
+    stop = start + length
+    meet = (start[:, None] < stop[None, :]) & (start[None, :] < stop[:, None])
+    return same_id(recording) & meet

@@ -1,0 +1,155 @@
+"""Keys of ``terms:`` and ``projectors:``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from biocl.spec import Spec
+
+Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient"]
+Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient"]
+Positive = Annotated[float, Field(gt=0)]
+Width = Annotated[int, Field(ge=1)]
+
+# A pair that overlaps in time, or that shares the trial, is neither alike by design nor apart by
+# right, unless the relation says that it is alike.
+DEFAULT_IGNORE: dict[Relation, tuple[Ignored, ...]] = {
+    "same-time-step": (),
+    "same-sample": ("same-trial", "overlap"),
+    "same-trial": ("overlap",),
+    "same-patient": ("overlap",),
+}
+
+
+class NTXent(Spec):
+    """Normalised-temperature cross entropy: the two views of one item against all other items."""
+
+    name: Literal["nt-xent"]
+    similarity: Literal["dot", "cosine"] = "cosine"
+    """dot is the raw dot product, as in TS2Vec and COMET."""
+    temperature: Positive = 0.1
+    """Similarities are divided by it."""
+
+
+class SupCon(Spec):
+    """Supervised contrast: every pair of the relation is positive."""
+
+    name: Literal["sup-con"]
+    temperature: Positive = 0.1
+    """Similarities are divided by it."""
+    self_pair: Literal["exclude", "positive"] = "exclude"
+    """What the two views of one window are to each other."""
+
+
+class CometId(Spec):
+    """COMET's loss over patient or trial ids, as released: order-dependent, self pair in the denominator."""
+
+    name: Literal["comet-id"]
+    temperature: Positive = 0.1
+    """Similarities are divided by it."""
+
+
+Criterion = Annotated[NTXent | SupCon | CometId, Field(discriminator="name")]
+
+
+class ContrastTerm(Spec):
+    """One contrastive summand of the loss."""
+
+    views: Annotated[list[str], Field(min_length=1, max_length=2)]
+    """Two view names, or one for pairs among the windows of that view. One view named twice with
+    redraw_dropout: true compares two dropout draws of the same pass."""
+    relation: Relation
+    """Which pairs are positive: the steps of a window, the views of a window, windows of a trial, of a patient."""
+    criterion: Criterion
+    """The formula that scores positives against negatives."""
+    read: Literal["seq", "vec", "time-course"] = "vec"
+    """What is compared: seq step by step, vec the pooled latents, time-course the mean over features of the
+    cosine between time courses (COMET's released id loss)."""
+    pool: Literal["none", "hierarchical-max"] = "none"
+    """hierarchical-max averages the criterion over resolutions halved by max-pooling (TS2Vec)."""
+    project: str | None = None
+    """Name of the projector between latents and criterion."""
+    ignore: list[Ignored] | None = None
+    """Pairs that are neither positive nor negative. Default by relation: same-sample ignores same-trial and
+    overlap, same-trial and same-patient ignore overlap."""
+    redraw_dropout: bool = False
+    """Draw the dropout after the shared trunk anew for each use in this term."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Factor of this summand; 0 removes the term and the passes that only it needs."""
+    label: str | None = None
+    """Name in logs, when two terms have the same relation."""
+
+    @property
+    def title(self) -> str:
+        """How the term is called in logs and tables."""
+        return self.label or self.relation
+
+    @property
+    def ignored(self) -> tuple[Ignored, ...]:
+        """The ignored pairs, with the relation's default filled in."""
+        return DEFAULT_IGNORE[self.relation] if self.ignore is None else tuple(self.ignore)
+
+    @model_validator(mode="after")
+    def _fits(self) -> ContrastTerm:
+        if self.relation == "same-time-step" and self.read != "seq":
+            raise ValueError("relation same-time-step compares steps, so it needs read: seq")
+        if self.pool == "hierarchical-max" and self.read != "seq":
+            raise ValueError("pool: hierarchical-max needs read: seq")
+        if self.criterion.name == "nt-xent":
+            if self.relation not in ("same-time-step", "same-sample"):
+                raise ValueError("nt-xent knows one positive an item; use sup-con for same-trial and same-patient")
+            if len(self.views) != 2:
+                raise ValueError("nt-xent needs two views")
+        elif self.relation not in ("same-trial", "same-patient"):
+            raise ValueError(f"{self.criterion.name} needs relation same-trial or same-patient")
+        elif self.read == "seq":
+            raise ValueError(f"{self.criterion.name} needs read: vec or read: time-course")
+        if self.criterion.name == "comet-id" and (len(self.views) != 2 or self.read != "time-course"):
+            raise ValueError("comet-id needs two views and read: time-course")
+        if len(self.views) == 2 and self.views[0] == self.views[1] and not self.redraw_dropout:
+            raise ValueError(
+                f"views names {self.views[0]} twice, which is one draw: give two names, or redraw_dropout: true"
+            )
+        return self
+
+
+class HeadSpec(Spec):
+    """A classification head on the pooled latents, joined with auxiliary inputs where there are any."""
+
+    kind: Literal["linear", "mlp", "comet-released"] = "linear"
+    """comet-released is the head of COMET's public code: dropout on the logits and, for two classes, two
+    sigmoids before the softmax."""
+    hidden_dim: Width = 128
+    """Width of the hidden layer (mlp, comet-released)."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout of the head (mlp, comet-released)."""
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """balanced weighs each class by the inverse of its share of the labelled training windows."""
+
+
+class HeadTerm(Spec):
+    """A head with its loss, as one summand."""
+
+    head: Literal["classification"]
+    views: list[str] = ["clean"]
+    """Views whose latents are classified; the loss is their mean."""
+    network: HeadSpec = HeadSpec()
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Factor of this summand."""
+
+    @property
+    def title(self) -> str:
+        """How the term is called in logs and tables."""
+        return self.head
+
+
+Term = ContrastTerm | HeadTerm
+
+
+class ProjectorSpec(Spec):
+    """A small network between latents and a criterion: Linear-GELU-Linear, on every step or vector."""
+
+    hidden_dim: Width = 128
+    out_dim: Width = 64

@@ -1,0 +1,1 @@
+"""Which windows meet in a batch."""

@@ -1,0 +1,51 @@
+"""Keys of ``batch:`` in a configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from biocl.spec import Spec
+
+
+class HierarchicalBatch(Spec):
+    """Patients × trials × samples, re-drawn every epoch."""
+
+    kind: Literal["hierarchical"]
+    n_patients: int = Field(8, ge=1)
+    n_trials: int = Field(2, ge=1)
+    n_samples: int = Field(8, ge=1)
+
+    @property
+    def batch_size(self) -> int:
+        """Windows in a full batch."""
+        return self.n_patients * self.n_trials * self.n_samples
+
+
+class FrozenTrialsBatch(Spec):
+    """COMET's own order: whole trials side by side, membership decided once."""
+
+    kind: Literal["frozen-trials"]
+    size: int = Field(256, ge=1)
+    order_seed: int = Field(42, ge=0, le=2**32 - 1)
+
+    @property
+    def batch_size(self) -> int:
+        """Windows in a full batch."""
+        return self.size
+
+
+class RandomBatch(Spec):
+    """Windows drawn without looking at patients or trials."""
+
+    kind: Literal["random"]
+    size: int = Field(256, ge=1)
+
+    @property
+    def batch_size(self) -> int:
+        """Windows in a full batch."""
+        return self.size
+
+
+BatchSpec = Annotated[HierarchicalBatch | FrozenTrialsBatch | RandomBatch, Field(discriminator="kind")]

@@ -1,0 +1,1 @@
+"""Native files to Recording; knows nothing of data sets or torch."""

@@ -1,0 +1,97 @@
+"""Keys of ``split:`` in a configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from biocl.spec import Spec
+
+Scope = Literal["patient", "time", "trial"]
+
+
+class NamedSplit(Spec):
+    """A list that the data set publishes, such as mitdb's ``ds1-ds2``."""
+
+    name: str
+    scope: Scope = "patient"
+
+
+class FileSplit(Spec):
+    """A split file, written by biocl or by hand; `scope` must be the file's."""
+
+    file: str
+    scope: Scope = "patient"
+
+
+class DrawnSplit(Spec):
+    """What all drawn splits share: a scope, a seed and, for ``time``, a gap (default: one window)."""
+
+    scope: Scope = "patient"
+    stratify: bool = True
+    gap_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def gap_needs_time(self) -> DrawnSplit:
+        """A gap means nothing where whole patients or trials are apart."""
+        if self.gap_s is not None and self.scope != "time":
+            raise ValueError(f"gap_s belongs to scope: time, but the scope is {self.scope}")
+        return self
+
+
+class RandomSplit(DrawnSplit):
+    """One draw by shares of train, validation and test."""
+
+    kind: Literal["random"]
+    fractions: list[float] = Field(default=[0.6, 0.2, 0.2], min_length=3, max_length=3)
+
+    @model_validator(mode="after")
+    def fractions_add_up(self) -> RandomSplit:
+        """Train and test need something, and the three make a whole."""
+        train, validation, test = self.fractions
+        if train <= 0 or test <= 0 or validation < 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(
+                "fractions are train, validation, test: they add up to 1, only validation may be 0"
+            )
+        return self
+
+
+class KFoldSplit(DrawnSplit):
+    """Every unit is tested once; `validation` is a share of what is left in each fold."""
+
+    kind: Literal["k-fold"]
+    n_folds: int = Field(default=5, ge=2)
+    validation: float = Field(default=0.2, ge=0, lt=0.5)
+
+
+class LeaveOneOutSplit(DrawnSplit):
+    """Every patient is tested alone; `validation` is a share of the others."""
+
+    kind: Literal["leave-one-out"]
+    validation: float = Field(default=0.2, ge=0, lt=0.5)
+    scope: Literal["patient"] = "patient"
+
+
+def split_form(value: Any) -> str:
+    """Which form a split has: ``name``, ``file`` or its ``kind``."""
+    get = value.get if isinstance(value, dict) else lambda key, default=None: getattr(value, key, default)
+    for key in ("name", "file"):
+        if get(key) is not None:
+            return key
+    return str(get("kind", "random"))
+
+
+SplitSpec = Annotated[
+    Annotated[NamedSplit, Tag("name")]
+    | Annotated[FileSplit, Tag("file")]
+    | Annotated[RandomSplit, Tag("random")]
+    | Annotated[KFoldSplit, Tag("k-fold")]
+    | Annotated[LeaveOneOutSplit, Tag("leave-one-out")],
+    Discriminator(
+        split_form,
+        custom_error_type="split_form",
+        custom_error_message="a split is {name: …}, {file: …} or {kind: random | k-fold | leave-one-out}",
+    ),
+]

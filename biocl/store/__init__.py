@@ -1,0 +1,1 @@
+"""Prepared signals on disk, window tables by arithmetic, batch gather."""

@@ -1,0 +1,141 @@
+"""The window table: which pieces of which recordings an encoder reads, as integers with names beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biocl.files import canonical_json, read_json, write_json
+
+ROW = np.dtype(
+    [
+        ("recording", "<i4"),
+        ("patient", "<i4"),
+        ("session", "<i4"),
+        ("trial", "<i8"),
+        ("start", "<i8"),
+        ("length", "<i4"),
+        ("valid_start", "<i4"),
+        ("valid_length", "<i4"),
+        ("label", "<i4"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class WindowTable:
+    """Windows of a store.
+
+    Attributes
+    ----------
+    rows : structured ndarray, shape (n_windows,)
+        ``recording, patient, session, label`` index `names` (label -1: none, or none of the classes);
+        ``trial`` is unique over the table; ``start`` counts time steps from the recording's first sample and
+        ``length`` is equal for all; of a window, ``[valid_start, valid_start + valid_length)`` is signal, the
+        rest is padding.
+    names : mapping of str to tuple of str
+        Of recordings, patients and sessions (all of the store's), and of labels (the classes, in order).
+    sfreq : float
+        Samples per second.
+    aux, aux_names : ndarray of float32, shape (n_windows, n_aux); tuple of str
+        Scalars beside each window, such as RR intervals.
+    dropped : mapping of str to int
+        Windows that were left out, by reason.
+    """
+
+    rows: NDArray[Any]
+    names: Mapping[str, tuple[str, ...]]
+    sfreq: float
+    aux: NDArray[np.float32]
+    aux_names: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_times(self) -> int:
+        """Time steps of every window."""
+        return int(self.rows["length"][0]) if len(self.rows) else 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels, in order."""
+        return self.names["label"]
+
+    # Columns of their own in memory: rows are 48 bytes apart, and every batch is gathered through these.
+
+    @cached_property
+    def recording(self) -> NDArray[np.int32]:
+        """Numbers of the recordings, shape (n_windows,)."""
+        return np.ascontiguousarray(self.rows["recording"])
+
+    @cached_property
+    def patient(self) -> NDArray[np.int32]:
+        """Numbers of the patients, shape (n_windows,)."""
+        return np.ascontiguousarray(self.rows["patient"])
+
+    @cached_property
+    def trial(self) -> NDArray[np.int64]:
+        """Numbers of the trials, shape (n_windows,)."""
+        return np.ascontiguousarray(self.rows["trial"])
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        """First time steps in their recordings, shape (n_windows,)."""
+        return np.ascontiguousarray(self.rows["start"])
+
+    @cached_property
+    def label(self) -> NDArray[np.int32]:
+        """Numbers of the labels, shape (n_windows,)."""
+        return np.ascontiguousarray(self.rows["label"])
+
+    @cached_property
+    def has_padding(self) -> bool:
+        """Whether any window is not all signal."""
+        return bool((self.rows["valid_length"] < self.rows["length"]).any())
+
+    def take(self, indices: NDArray[Any]) -> WindowTable:
+        """The windows at `indices` (integers or a mask), in that order."""
+        return replace(self, rows=self.rows[indices], aux=self.aux[indices])
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything that a run reads from the table (not of `dropped`)."""
+        head = {"names": {k: list(v) for k, v in self.names.items()}, "sfreq": self.sfreq}
+        hashed = hashlib.sha256(canonical_json([head, list(self.aux_names)]).encode())
+        hashed.update(np.ascontiguousarray(self.rows).tobytes())
+        hashed.update(np.ascontiguousarray(self.aux).tobytes())
+        return hashed.hexdigest()
+
+
+def write_table(table: WindowTable, folder: Path) -> None:
+    """Write ``windows.npy``, ``windows.json`` and, where there are scalars, ``aux.npy`` into a folder."""
+    np.save(folder / "windows.npy", table.rows)
+    if table.aux_names:
+        np.save(folder / "aux.npy", table.aux)
+    write_json(
+        folder / "windows.json",
+        {
+            "names": {key: list(names) for key, names in table.names.items()},
+            "sfreq": table.sfreq,
+            "aux_names": list(table.aux_names),
+            "dropped": dict(table.dropped),
+        },
+    )
+
+
+def read_table(folder: Path) -> WindowTable:
+    """Read what `write_table` wrote."""
+    sidecar = read_json(folder / "windows.json")
+    rows = np.load(folder / "windows.npy")
+    aux_names = tuple(sidecar["aux_names"])
+    aux = np.load(folder / "aux.npy") if aux_names else np.empty((len(rows), 0), np.float32)
+    names = {key: tuple(value) for key, value in sidecar["names"].items()}
+    return WindowTable(rows, names, sidecar["sfreq"], aux, aux_names, sidecar["dropped"])

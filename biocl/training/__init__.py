@@ -1,0 +1,1 @@
+"""The loop, averages, checkpoints, exact resume, the run folder."""

@@ -1,0 +1,102 @@
+"""Checkpoints: safetensors and a JSON sidecar, complete or absent, with everything an exact resume needs."""
+
+from __future__ import annotations
+
+import hmac
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from biocl.errors import DataError, UsageError
+from biocl.files import new_folder, read_json, write_json
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint read back.
+
+    Attributes
+    ----------
+    weights, average : dict of str to Tensor
+        The model after the last step, and the average of the weights (empty when there is none).
+    optimiser : dict
+        State of the optimiser.
+    state : dict
+        Step, epoch, position in the epoch, number of averaged iterates, and what the sidecar says of data.
+    """
+
+    weights: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    state: dict[str, Any]
+
+    @property
+    def best_weights(self) -> dict[str, torch.Tensor]:
+        """The averaged weights where there are any, else the last ones."""
+        return self.average or self.weights
+
+
+def patient_hashes(dataset: str, version: str, patients: Iterable[str]) -> list[str]:
+    """Keyed hashes of patients, equal across runs on the same data set and version.
+
+    They let a later evaluation see that a test patient was trained on. This is a check, not anonymisation:
+    who knows the data set can hash its patient list.
+    """
+    key = f"biocl:{dataset}:{version}".encode()
+    return sorted(hmac.new(key, patient.encode(), "sha256").hexdigest()[:32] for patient in patients)
+
+
+def save_checkpoint(
+    folder: Path,
+    *,
+    weights: Mapping[str, torch.Tensor],
+    average: Mapping[str, torch.Tensor],
+    optimiser: Mapping[str, Any] | None,
+    state: Mapping[str, Any],
+) -> Path:
+    """Write ``folder/step-N`` in one step and remove all but the newest two."""
+    final = folder / f"step-{state['step']:07d}"
+    if final.exists():
+        shutil.rmtree(final)
+    with new_folder(final) as partial:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, partial / "model.safetensors")
+        if average:
+            save_file({name: value.cpu().contiguous() for name, value in average.items()}, partial / "average.safetensors")
+        if optimiser is not None:
+            torch.save(optimiser, partial / "optimiser.pt")
+        write_json(partial / "state.json", dict(state))
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return final
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read the newest checkpoint of a run's ``checkpoints`` folder (or of one ``step-N`` folder)."""
+    found = [folder] if (folder / "state.json").is_file() else checkpoints(folder)
+    if not found:
+        raise UsageError("This run has no checkpoint", folder, "Run `biocl pretrain` to its first checkpoint, or name another run")
+    path = found[-1]
+    try:
+        average = path / "average.safetensors"
+        optimiser = path / "optimiser.pt"
+        return Checkpoint(
+            weights=load_file(path / "model.safetensors", device=str(device)),
+            average=load_file(average, device=str(device)) if average.exists() else {},
+            optimiser=torch.load(optimiser, map_location=device, weights_only=True) if optimiser.exists() else {},
+            state=read_json(path / "state.json"),
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise DataError(f"This checkpoint cannot be read: {error}", path, "Delete this folder to fall back to the one before") from error

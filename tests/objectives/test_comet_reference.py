@@ -1,0 +1,108 @@
+"""Our pieces against numbers of the public COMET code (`benchmarks/reference_values.py` makes them)."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from biocl.encoders.dilated_cnn import DilatedCNN
+from biocl.objectives import criteria
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MADE_BY = runpy.run_path(str(REPOSITORY / "benchmarks" / "reference_values.py"))
+draws, fingerprint = MADE_BY["draws"], MADE_BY["fingerprint"]
+PATIENT, TRIAL = torch.tensor(MADE_BY["PATIENT"]), torch.tensor(MADE_BY["TRIAL"])
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, Any]:
+    """The committed numbers."""
+    return json.loads((REPOSITORY / "tests" / "fixtures" / "comet_reference.json").read_text())
+
+
+def with_example_weights(encoder: DilatedCNN) -> DilatedCNN:
+    """The encoder with the weights that the public one had."""
+    encoder.load_state_dict(
+        MADE_BY["example_weights"]({name: value.shape for name, value in encoder.named_parameters()})
+    )
+    return encoder
+
+
+def level_losses(z1: Tensor, z2: Tensor, patient: Tensor, trial: Tensor) -> dict[str, Tensor]:
+    """The four levels at COMET's factors of a quarter, which reach only the last two."""
+
+    def sample(z1: Tensor, z2: Tensor) -> Tensor:
+        return criteria.nt_xent(z1.transpose(0, 1), z2.transpose(0, 1), similarity="dot")
+
+    def observation(z1: Tensor, z2: Tensor) -> Tensor:
+        return criteria.nt_xent(z1, z2, similarity="dot")
+
+    return {
+        "patient": criteria.comet_id(z1, z2, patient),
+        "trial": criteria.comet_id(z1, z2, trial),
+        "sample": 0.25 * criteria.hierarchical_max(sample, z1, z2),
+        "observation": 0.25 * criteria.hierarchical_max(observation, z1, z2),
+    }
+
+
+@pytest.mark.parametrize("mask", ["all_true", "mask_last"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_loss_and_gradients_of_a_step(reference: dict[str, Any], mask: str, dtype: torch.dtype) -> None:
+    expected = reference["step"][mask]
+    encoder = with_example_weights(DilatedCNN(15).to(dtype))
+    x = draws(2000, 8, 300, 15).to(dtype).transpose(1, 2)
+    keep = torch.ones(8, 300, dtype=torch.bool)
+    keep[:, -1] = mask != "mask_last"
+    z1, z2 = encoder(x), encoder(x, keep)
+    losses = level_losses(z1, z2, PATIENT, TRIAL)
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()
+    for name, value in losses.items():
+        assert value.item() == pytest.approx(expected["losses"][name], rel=1e-5)
+    assert total.item() == pytest.approx(expected["total"], rel=1e-5)
+    assert fingerprint({"seq": z2})["seq"] == pytest.approx(expected["output"], rel=1e-5)
+    gradients = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+    assert gradients.keys() == expected["gradients"].keys()
+    for name, values in fingerprint(gradients).items():
+        theirs = expected["gradients"][name]
+        assert values == pytest.approx(theirs, rel=1e-5, abs=1e-5 * theirs[0]), name
+
+
+def test_public_patient_and_trial_factors_do_nothing(reference: dict[str, Any]) -> None:
+    first, second = reference["factors"]
+    assert first["factors"] != second["factors"]
+    assert first["total"] == second["total"]
+    losses = level_losses(draws(2001, 8, 12, 5), draws(2002, 8, 12, 5), PATIENT, TRIAL)
+    assert sum(value.item() for value in losses.values()) == pytest.approx(first["total"], rel=1e-6)
+
+
+def test_short_fit(reference: dict[str, Any]) -> None:
+    """Three AdamW steps give the public losses, weights and average; its logged epoch losses are halved."""
+    expected = reference["fit"]
+    encoder = with_example_weights(DilatedCNN(**expected["sizes"]))
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=expected["lr"])
+    x = draws(2004, 8, 16, 2).float().transpose(1, 2)
+    iterates = [{name: value.clone() for name, value in encoder.state_dict().items()}]
+    losses = []
+    for order in expected["orders"]:
+        z = encoder(x[order])
+        loss = torch.stack(list(level_losses(z, z, PATIENT[order], TRIAL[order]).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+        iterates.append({name: value.clone() for name, value in encoder.state_dict().items()})
+    assert len(losses) == expected["n_epochs_asked"] - 1
+    assert losses == pytest.approx(expected["step_losses"], rel=1e-5)
+    assert [2 * epoch for epoch in expected["epoch_losses"]] == pytest.approx(losses, rel=1e-5)
+    assert expected["n_averaged"] == len(iterates)
+    for name, last in iterates[-1].items():
+        average = torch.stack([weights[name] for weights in iterates]).mean(0)
+        torch.testing.assert_close(last, torch.tensor(expected["last"][name]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(average, torch.tensor(expected["average"][name]), rtol=1e-4, atol=1e-5)
