@@ -61,12 +61,24 @@ def data_prepare(
     out: Annotated[Optional[Path], typer.Option("--out", help="Where the store goes.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes.", min=1)] = 1,
     resample_hz: Annotated[Optional[float], typer.Option("--resample-hz", help="0 keeps the native rate.")] = None,
+    sfreq: Annotated[Optional[float], typer.Option("--sfreq", help="Own recordings: rate of .npy and .csv files.")] = None,
+    modality: Annotated[str, typer.Option("--modality", help="Own recordings: ecg, eeg, imu or other.")] = "other",
 ) -> None:
     """Turn native files into a store."""
     from biocl.commands.inspect import describe_store, print_store
     from biocl.commands.prepare import prepare_named
 
-    store = prepare_named(name, raw=raw, download=download, config=config, out=out, n_jobs=jobs, resample_hz=resample_hz)
+    store = prepare_named(
+        name,
+        raw=raw,
+        download=download,
+        config=config,
+        out=out,
+        n_jobs=jobs,
+        resample_hz=resample_hz,
+        sfreq=sfreq,
+        modality=modality,
+    )
     print_store(describe_store(store), as_json=False)
 
 
@@ -122,7 +134,7 @@ def finetune(
     from biocl.config import load_experiment
     from biocl.training.run import default_run
 
-    extra = [f"finetune.labels={labels}"] if labels else []
+    extra = [f"finetune.labels='{labels}'"] if labels else []
     extra += [f"finetune.mode={mode}"] if mode else []
     experiment = load_experiment(config, [*(overrides or []), *extra], seed=seed)
     print(run(experiment, from_run, out or default_run(f"{experiment.name}-finetune"), device=device, resume=resume))

@@ -221,9 +221,8 @@ def explain_problem(problem: Mapping[str, Any], tree: Any, path: Path) -> str:
     for part in problem["loc"]:
         known = (isinstance(here, dict) and part in here) or (isinstance(here, list) and isinstance(part, int))
         if known:
-            lines = getattr(here, "lc", None)
-            if lines is not None and lines.data:
-                line = lines.item(part)[0] + 1 if isinstance(here, list) else lines.key(part)[0] + 1
+            lines = getattr(getattr(here, "lc", None), "data", None) or {}
+            line = lines[part][0] + 1 if part in lines else None  # an override has no line
             here = here[part]
             shown.append(str(part))
         elif not is_union_tag(part):

@@ -165,6 +165,8 @@ def prepare_named(
     out: Path | None,
     n_jobs: int,
     resample_hz: float | None,
+    sfreq: float | None,
+    modality: str,
 ) -> Store:
     """`prepare` for the command line: a data set by name, or a CSV of the user's own recordings.
 
@@ -178,11 +180,14 @@ def prepare_named(
         Take the conditioning from this configuration.
     resample_hz : float, optional
         In place of the configuration's or the data set's; 0 keeps the native rate.
+    sfreq, modality
+        Of the user's own recordings: samples per second of files that do not know theirs; ``ecg``, ``eeg``,
+        ``imu`` or ``other``, which decides the floors.
     """
     if name.endswith(".csv"):
         from biocl.datasets.folder import folder_dataset
 
-        dataset = folder_dataset(Path(name), root=raw)
+        dataset = folder_dataset(Path(name), sfreq=sfreq, modality=modality)
         if out is None:
             raise UsageError("A store of your own recordings needs a place", name, "Give --out STORE")
     else:

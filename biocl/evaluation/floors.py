@@ -27,9 +27,9 @@ rr-shape  .601 / .796   .666 / .810
 With the labels of 4 patients rr-shape gives .530 / .700 (earlier .415 / .577, other draws), of 2 patients
 .471 / .584 (earlier .357 / .484), mean of 3 draws.
 
-The earlier hand features were not written down. These were found on the same recordings, with the earlier
-figures in sight, so they are a strong floor on this one data set rather than a blind estimate. The
-probe's ``C`` never saw DS2.
+The earlier hand features were not written down. These are one of about fifty sets that were tried on the same
+recordings with DS2's scores in sight, so on this one data set they are an optimistic, that is a hard, floor rather
+than a blind estimate. The probe's ``C`` never saw DS2.
 """
 
 from __future__ import annotations

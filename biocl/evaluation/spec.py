@@ -36,34 +36,34 @@ class ProbeSpec(Spec):
 
 
 class EvaluateSpec(Spec):
-    """The key ``evaluate``: which cells a protocol has, and how they are scored."""
+    """A protocol: which tasks, how many labels, how they are used, and what is compared."""
 
     class_sets: list[list[str]] | None = None
-    """Tasks, each a list of classes; windows of other classes are left out. Default: one, of all classes."""
-    labels: list[str] = Field(default=["all"], min_length=1)
-    """Amounts of labels, each with its unit: 2 patients, 10% patients, 1% windows, first 1% windows, all."""
+    """Tasks, each a list of classes of data.classes; windows of other classes are left out of a task.
+    Default: one task with all classes."""
+    labels: Annotated[list[str], Field(min_length=1)] = ["2 patients", "4 patients", "all"]
+    """Label sizes with their unit."""
     draws: Count = 3
-    """Draws of every amount (of ``all`` there is one)."""
-    lacking_class: Literal["error", "mark"] = "error"
-    """What happens to a draw that lacks a class of the training part."""
-    modes: list[Literal["linear", "partial", "full"]] = Field(default=["linear"], min_length=1)
-    """How the labels are used."""
+    """Draws of labelled patients (or windows) for each size but all."""
+    lacking_class: Literal["error", "mark"] = "mark"
+    """What happens when a draw has no window of a class."""
+    modes: Annotated[list[Literal["linear", "partial", "full"]], Field(min_length=1)] = ["linear"]
+    """How labels are used; partial and full follow the keys of finetune:."""
     probe: ProbeSpec = ProbeSpec()
-    """The probe of mode linear and of the floors."""
+    """The linear probe of mode linear and of the floors."""
     embedding_scale: Literal["none", "recording"] = "none"
-    """z-score of embedding and floors over the windows of each recording (no labels are used)."""
+    """recording z-scores every feature of the probe over all windows of the recording: it needs the
+    unlabelled recording as a whole, at test time too, and the floors are then shown both ways."""
     bootstrap_draws: Count = 1000
-    """Bootstrap draws of patients behind every interval."""
+    """Resamples of the test patients."""
     allow_seen: bool = False
-    """Evaluate an encoder on patients that it was pretrained on; every table is marked."""
+    """Evaluate although test patients were trained on; every table is then marked."""
 
     @field_validator("labels", mode="before")
     @classmethod
-    def _have_units(cls, labels: object) -> object:
+    def _units(cls, labels: object) -> object:
         # Before the type check, so that a bare number is told about units rather than about strings.
-        for amount in labels if isinstance(labels, list) else []:
-            try:
-                parse_labels(str(amount))
-            except UsageError as error:
-                raise ValueError(error.paragraph()) from error
-        return labels
+        try:
+            return [parse_labels(str(text)).text for text in labels] if isinstance(labels, list) else labels
+        except UsageError as error:
+            raise ValueError(error.paragraph()) from error

@@ -222,13 +222,15 @@ def read_digital(record_path: Path, header: Any, start: int, stop: int) -> list[
 
     if stop <= start:
         return [np.empty(0, dtype=np.int32) for _ in range(header.n_sig)]
-    bits = 32 if WIDE.intersection(header.fmt) else 16
+    # wfdb cannot return the integers of format 61 (their byte order confuses it), only physical values.
+    as_physical = "61" in header.fmt
+    bits = 64 if as_physical else 32 if WIDE.intersection(header.fmt) else 16
     try:
         record = wfdb.rdrecord(
             str(record_path),
             sampfrom=start,
             sampto=stop,
-            physical=False,
+            physical=as_physical,
             smooth_frames=False,
             return_res=bits,
         )
@@ -238,8 +240,16 @@ def read_digital(record_path: Path, header: Any, start: int, stop: int) -> list[
             record_path,
             COPY_AGAIN,
         ) from error
+    if as_physical:
+        return [integers(column, header, index) for index, column in enumerate(record.e_p_signal)]
     digital: list[NDArray[Any]] = record.e_d_signal
     return digital
+
+
+def integers(values: NDArray[np.float64], header: Any, index: int) -> NDArray[np.int64]:
+    """Physical values of one channel back to the integers they came from (exact: 32 bits fit a float64)."""
+    digital = np.rint(values * header.adc_gain[index] + header.baseline[index])
+    return np.where(np.isnan(values), FORMATS[header.fmt[index]][1] or 0, digital).astype(np.int64)
 
 
 def physical(digital: list[NDArray[Any]], header: Any, length: int) -> NDArray[np.float32]:

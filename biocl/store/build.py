@@ -18,7 +18,7 @@ from biocl.files import digest, write_json
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.convert import Converted
 from biocl.store.names import natural_key
-from biocl.store.store import EVENT, FORMAT, Store, hash_content, number_dtype
+from biocl.store.store import FORMAT, Store, hash_content, number_dtype
 from biocl.store.table import write_table
 from biocl.store.windows import default_windows
 from biocl.store.workers import convert_here, convert_side_by_side
@@ -242,16 +242,16 @@ def write_tables(
 
 def event_table(converted: Sequence[Converted]) -> tuple[NDArray[Any], list[str], list[str]]:
     """All events as numbers, with the sorted names of their kinds and labels."""
-    kinds = sorted({kind for c in converted for kind in np.unique(c.events.kind).tolist()})
-    labels = sorted({"", *(label for c in converted for label in np.unique(c.events.label).tolist())})
-    table = np.zeros(sum(len(c.events) for c in converted), EVENT)
+    found = [recording.events for recording in converted]
+    kinds = sorted({kind for events in found for kind in events.kinds.tolist()})
+    labels = sorted({"", *(label for events in found for label in events.labels.tolist())})
+    table = np.concatenate([events.rows for events in found])
     begin = 0
-    for number, c in enumerate(converted):
-        rows = table[begin : begin + len(c.events)]
+    for number, events in enumerate(found):
+        rows = table[begin : begin + len(events.rows)]
         rows["recording"] = number
-        rows["onset_s"], rows["duration_s"] = c.events.onset_s, c.events.duration_s
         if len(rows):
-            rows["kind"] = np.searchsorted(kinds, c.events.kind)
-            rows["label"] = np.searchsorted(labels, c.events.label)
+            rows["kind"] = np.searchsorted(kinds, events.kinds)[rows["kind"]]
+            rows["label"] = np.searchsorted(labels, events.labels)[rows["label"]]
         begin += len(rows)
     return table, kinds, labels

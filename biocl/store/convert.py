@@ -15,10 +15,19 @@ from biocl.signals.checks import RunningStatistics, check_recording, refuse
 from biocl.signals.conditioning import condition
 from biocl.signals.recording import Channel, Events, Recording
 from biocl.signals.spec import ConditioningSpec
-from biocl.store.store import hash_events
+from biocl.store.store import EVENT, hash_events
 
 # float32 values in a block: the memory of a build does not grow with the recordings.
 BLOCK_VALUES = 2**20
+
+
+@dataclass(frozen=True)
+class CodedEvents:
+    """Events of one recording as numbers, a fraction of the size; `kinds` and `labels` are sorted."""
+
+    rows: NDArray[Any]  # of dtype EVENT, with kind and label as numbers of the names here
+    kinds: NDArray[np.str_]
+    labels: NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Converted:
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     hash: str
-    events: Events
+    events: CodedEvents
     labels: dict[str, str]
 
 
@@ -74,7 +83,7 @@ def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file
         mean=running.mean,
         std=running.std,
         hash=hashed.hexdigest(),
-        events=events,
+        events=coded(events),
         labels={**entry.labels, **recording.labels},
     )
 
@@ -92,6 +101,15 @@ def opened(dataset: Dataset, entry: Entry) -> Recording:
     if recording.n_times < 1:
         raise DataError(f"Recording {entry.name} holds no samples", recording.where, "Leave it out")
     return recording
+
+
+def coded(events: Events) -> CodedEvents:
+    """Events as numbers with names beside them."""
+    rows = np.zeros(len(events), EVENT)
+    rows["onset_s"], rows["duration_s"] = events.onset_s, events.duration_s
+    kinds, rows["kind"] = np.unique(events.kind, return_inverse=True)
+    labels, rows["label"] = np.unique(events.label, return_inverse=True)
+    return CodedEvents(rows, kinds, labels)
 
 
 def write_block(file: BinaryIO, block: NDArray[Any]) -> None:

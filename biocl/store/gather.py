@@ -92,24 +92,12 @@ def pieces(signals: NDArray[np.float32], begin: NDArray[Any], length: int) -> ND
 
 def scale_by(batch: NDArray[np.float32], mean: NDArray[np.float32], factor: NDArray[np.float32]) -> None:
     """Subtract and multiply in place; `mean` and `factor` have shape (n_batch, n_chans)."""
-    batch -= repeated(mean, batch.shape[1])
-    batch *= repeated(factor, batch.shape[1])
-
-
-def repeated(values: NDArray[np.float32], n_times: int) -> NDArray[np.float32]:
-    """``values[:, None]`` repeated along time, shape (n_batch, n_times, n_chans).
-
-    Broadcasting would loop over two or three channels at a time, which is several times slower; doubling what
-    is filled takes a few long copies.
-    """
-    spread = np.empty((len(values), n_times, values.shape[1]), np.float32)
-    spread[:, 0] = values
-    filled = 1
-    while filled < n_times:
-        more = min(filled, n_times - filled)
-        spread[:, filled : filled + more] = spread[:, :more]
-        filled += more
-    return spread
+    # Broadcasting over two or three channels is slow, so several time steps go together.
+    n_batch, n_times, n_chans = batch.shape
+    together = max(n for n in range(1, max(1, 64 // n_chans) + 1) if n_times % n == 0)
+    grouped = batch.reshape(n_batch, n_times // together, together * n_chans)
+    grouped -= np.tile(mean, together)[:, None]
+    grouped *= np.tile(factor, together)[:, None]
 
 
 def window_statistics(

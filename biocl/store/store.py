@@ -128,7 +128,7 @@ class Store:
 
     @cached_property
     def scaling(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and reciprocal standard deviation (0 if flat) of each recording, shape (n_recordings, n_chans)."""
+        """Mean and reciprocal standard deviation (0 if flat), each of shape (n_recordings, n_chans)."""
         return self.numbers["mean"].astype(np.float32), reciprocal(self.numbers["std"])
 
     @property

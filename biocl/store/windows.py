@@ -111,25 +111,22 @@ def derive_windows(
     found, length = candidates(store, windows, stretches, label_names, dropped)
 
     inside = found.stretch >= 0
-    count(dropped, "outside every trial", ~inside)
-    found = found.where(inside)
     before_gap, touches = gap_position(store, found.start, found.start + found.valid_length)
-    count(dropped, "touches a gap", touches)
+    keep = inside & ~touches
+    count(dropped, "outside every trial", ~inside)
+    count(dropped, "touches a gap", inside & touches)
     number_of = {name: number for number, name in enumerate(chosen)}
-    class_of = np.array([number_of.get(name, -1) for name in label_names], np.int64)
-    label = class_of[found.label]
-    unlabelled = (found.label == 0) & ~touches
-    keep = ~touches
+    label = np.array([number_of.get(name, -1) for name in label_names], np.int64)[found.label]
     if chosen and not windows.keep_unlabelled:
-        count(dropped, "without a label", unlabelled)
-        count(dropped, "label is none of the classes", (label < 0) & ~unlabelled & ~touches)
+        count(dropped, "without a label", keep & (found.label == 0))
+        count(dropped, "label is none of the classes", keep & (found.label > 0) & (label < 0))
         keep &= label >= 0
-    found, label, before_gap = found.where(keep), label[keep], before_gap[keep]
-    if not len(label):
+    if not keep.any():
         raise nothing_remains(store, dropped)
 
-    order = np.argsort(found.start, kind="stable")
-    found, label, before_gap = found.where(order), label[order], before_gap[order]
+    kept = np.flatnonzero(keep)
+    kept = kept[np.argsort(found.start[kept], kind="stable")]
+    found, label, before_gap = found.where(kept), label[kept], before_gap[kept]
     recording = stretches.recording[found.stretch]
     rows = np.zeros(len(label), ROW)
     rows["recording"] = recording

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,9 +29,7 @@ def test_resampling_equals_scipy(sfreq: int, resample_hz: int, n_times: int) -> 
     from scipy.signal import resample_poly
 
     source = noise(sfreq, n_times)
-    expected = resample_poly(
-        source.signal().astype(np.float64), resample_hz, sfreq, axis=0, padtype="edge"
-    )
+    expected = resample_poly(source.signal().astype(np.float64), resample_hz, sfreq, axis=0, padtype="edge")
     found = resample(source, resample_hz)
     assert found.n_times == len(expected)
     assert found.sfreq == resample_hz
@@ -48,7 +48,7 @@ def test_any_blocks_give_the_bits_of_the_whole(
 ) -> None:
     found = resample(noise(rates[0], n_times), rates[1])
     edges = sorted({0, found.n_times, *(cut for cut in cuts if cut < found.n_times)})
-    parts = [found.read(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    parts = [found.read(start, stop) for start, stop in pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(parts), found.signal())
 
 

@@ -56,7 +56,9 @@ def test_what_is_stored_is_what_was_read(make_store, make_recording, monkeypatch
     assert store.session_names == ("1", "2")
     assert store.channels == recordings[0].channels
     assert store.sfreq == 10.0
-    for recording, stored in zip([recordings[2], recordings[1], recordings[0]], store.recordings, strict=True):
+    for recording, stored in zip(
+        [recordings[2], recordings[1], recordings[0]], store.recordings, strict=True
+    ):
         read = recording.signal()
         assert np.array_equal(store.signal(recording.name), read)
         assert (stored.name, stored.patient, stored.session) == (
@@ -176,7 +178,9 @@ def test_an_implausible_recording_fails_the_build(
 
 def test_recordings_must_be_alike(tmp_path: Path, make_dataset, make_recording) -> None:
     a = make_recording("a")
-    renamed = replace(make_recording("b"), channels=(Channel("c0", "other", "NU"), Channel("x", "other", "NU")))
+    renamed = replace(
+        make_recording("b"), channels=(Channel("c0", "other", "NU"), Channel("x", "other", "NU"))
+    )
     for other, words in [
         (replace(make_recording("b"), sfreq=20.0), "data.resample_hz"),
         (renamed, "data.channels"),
@@ -346,15 +350,17 @@ def test_a_store_travels_to_other_processes_by_its_path(make_store, make_recordi
     assert np.array_equal(pickle.loads(sent).signals, store.signals)
 
 
-def test_opening_ten_thousand_recordings_takes_milliseconds(make_store, make_recording) -> None:
+def test_opening_many_recordings_takes_milliseconds(make_store, make_recording) -> None:
     beats = Events.of("beat", np.arange(10) / 10)
-    store = make_store([make_recording(f"r{i}", 10, patient=f"p{i % 99}", events=beats) for i in range(10_000)])
+    store = make_store(
+        [make_recording(f"r{i}", 10, patient=f"p{i % 99}", events=beats) for i in range(2_000)]
+    )
     times = []
     for _ in range(5):
         start = time.perf_counter()
         Store.open(store.path)
         times.append(time.perf_counter() - start)
-    assert min(times) < 0.1  # about 0.01 s where nothing else runs
+    assert min(times) < 0.05  # about 0.003 s where nothing else runs
 
 
 def test_describe(tmp_path: Path) -> None:

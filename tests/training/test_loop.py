@@ -1,0 +1,226 @@
+"""The loop: same seed same losses, exact resume, accumulation, averages, what an interruption leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from biocl.encoders.spec import DilatedCNNSpec
+from biocl.errors import DataError, Interrupted
+from biocl.objectives.batch import Batch
+from biocl.objectives.model import Model
+from biocl.objectives.spec import ContrastTerm, HeadTerm, Term
+from biocl.training.checkpoint import load_checkpoint
+from biocl.training.loop import Metrics, Task, fit, total_steps
+from biocl.training.optimisation import learning_rate
+from biocl.training.spec import EmaAverage, OptimSpec, TrainSpec, UniformAverage
+from biocl.views.spec import MaskStep
+
+CPU = torch.device("cpu")
+N, T = 24, 16
+TERMS: list[Term] = [
+    ContrastTerm(
+        views=["masked_1", "masked_2"],
+        relation="same-sample",
+        read="seq",
+        pool="hierarchical-max",
+        criterion={"name": "nt-xent", "similarity": "dot", "temperature": 1.0},
+    ),
+    ContrastTerm(
+        views=["clean", "clean"], redraw_dropout=True, relation="same-trial", criterion={"name": "sup-con"}
+    ),
+]
+MASK = [MaskStep(mask="continuous")]
+VIEWS = {"clean": [], "masked_1": MASK, "masked_2": MASK}
+SPEC = DilatedCNNSpec(depth=2, hidden_dim=8, embed_dim=6, dropout=0.2)
+
+
+def data(rows: np.ndarray) -> Batch:
+    x = np.random.default_rng(0).standard_normal((N, 2, T)).astype(np.float32)
+    ids = torch.from_numpy(np.asarray(rows).astype(np.int64))
+    return Batch(
+        x=torch.from_numpy(x[rows]),
+        recording=ids // 4,
+        patient=ids // 4,
+        trial=ids // 2,
+        start=ids * T,
+        length=torch.full_like(ids, T),
+        label=ids % 2,
+    )
+
+
+def plan(epoch: int) -> list[np.ndarray]:
+    order = np.random.default_rng(epoch).permutation(N)
+    return [order[:8], order[8:16], order[16:]]
+
+
+def model(terms: list[Term] = TERMS) -> Model:
+    torch.manual_seed(0)
+    return Model(SPEC, n_chans=2, terms=terms, n_outputs=2)
+
+
+def run(
+    steps: int,
+    net: Model | None = None,
+    *,
+    spec: TrainSpec | None = None,
+    terms: list[Term] = TERMS,
+    **more: object,
+) -> tuple[list[float], Model]:
+    losses: list[float] = []
+
+    def on_log(step: int, values: Metrics) -> None:
+        if "loss" in values:
+            losses.append(values["loss"])
+
+    net = net or model(terms)
+    spec = spec or TrainSpec(steps=steps, log_every=1, lr=1e-2, checkpoint_every=5, clip_norm=1.0, schedule="cosine")
+    fit(net, Task(terms, VIEWS, plan, data), spec, seed=3, device=CPU, on_log=on_log, **more)  # type: ignore[arg-type]
+    return losses, net
+
+
+def test_same_seed_gives_the_same_losses_and_leaves_the_global_stream_alone() -> None:
+    torch.manual_seed(99)
+    expected = torch.rand(3)
+    torch.manual_seed(99)
+    first, _ = run(10, model())
+    torch.manual_seed(99)
+    second, _ = run(10, model())
+    assert first == second
+    net = model()
+    torch.manual_seed(99)
+    run(3, net)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    "average", [UniformAverage(kind="uniform"), EmaAverage(kind="ema", decay=0.9, burn_in_steps=4), None]
+)
+def test_resume_repeats_the_next_steps_bit_by_bit(tmp_path: Path, average: object) -> None:
+    spec = TrainSpec(
+        steps=20, log_every=1, lr=1e-2, checkpoint_every=7, warmup_steps=3, schedule="cosine", accumulate=2, average=average
+    )
+    whole, net = run(20, spec=spec, checkpoints=tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def die_after_nine(step: int) -> None:
+        if step == 9:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(20, spec=spec, checkpoints=tmp_path / "cut", on_step=die_after_nine)
+    checkpoint = load_checkpoint(tmp_path / "cut")
+    assert checkpoint.state["step"] == 7
+    rest, resumed = run(20, spec=spec, checkpoints=tmp_path / "cut", resume=checkpoint)
+    assert rest == whole[7:]
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+    one, other = load_checkpoint(tmp_path / "whole"), load_checkpoint(tmp_path / "cut")
+    assert all(torch.equal(value, other.best_weights[name]) for name, value in one.best_weights.items())
+    assert one.state == other.state
+
+
+def test_a_stop_request_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def stop(step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="--resume"):
+        run(20, checkpoints=tmp_path, on_step=stop)
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint.state["step"] == 4
+    whole, _ = run(20)
+    rest, _ = run(20, checkpoints=tmp_path, resume=checkpoint)
+    assert whole[4:] == rest
+
+
+def test_average_after_three_steps_is_the_mean_of_all_weights() -> None:
+    seen: list[torch.Tensor] = []
+    net = model()
+    seen.append(net.encoder.inlet.weight.detach().clone())
+    spec = TrainSpec(steps=3, average=UniformAverage(kind="uniform", include_init=True))
+    at = fit(
+        net,
+        Task(TERMS, VIEWS, plan, data),
+        spec,
+        seed=0,
+        device=CPU,
+        on_step=lambda step: seen.append(net.encoder.inlet.weight.detach().clone()),
+    )
+    assert torch.allclose(at.average["encoder.inlet.weight"], torch.stack(seen).mean(dim=0), atol=1e-6)
+
+
+def test_accumulation_is_the_mean_gradient_of_its_micro_batches() -> None:
+    terms: list[Term] = [HeadTerm(head="classification")]
+    flat = DilatedCNNSpec(depth=1, hidden_dim=4, embed_dim=4, dropout=0.0)
+
+    def after(accumulate: int, batches: Callable[[int], list[np.ndarray]]) -> torch.Tensor:
+        torch.manual_seed(0)
+        net = Model(flat, n_chans=2, terms=terms, n_outputs=2)
+        spec = TrainSpec(steps=1, accumulate=accumulate, average=None, lr=1e-2)
+        fit(net, Task(terms, VIEWS, batches, data), spec, seed=0, device=CPU)
+        return net.heads["classification"].network.weight.detach()
+
+    rows = np.arange(N)
+    whole = after(1, lambda epoch: [rows])
+    halves = after(2, lambda epoch: [rows[:12], rows[12:]])
+    assert torch.allclose(whole, halves, atol=1e-5)
+
+
+def test_epochs_count_whole_passes_and_the_logged_mean_is_the_true_mean() -> None:
+    assert total_steps(TrainSpec(epochs=4), plan) == 12
+    lines: list[Metrics] = []
+    spec = TrainSpec(epochs=2, log_every=6)
+    fit(
+        model(),
+        Task(TERMS, VIEWS, plan, data),
+        spec,
+        seed=3,
+        device=CPU,
+        on_log=lambda step, values: lines.append({"step": step, **values}),
+    )
+    every: list[float] = []
+    fit(
+        model(),
+        Task(TERMS, VIEWS, plan, data),
+        TrainSpec(epochs=2, log_every=1),
+        seed=3,
+        device=CPU,
+        on_log=lambda step, values: every.append(values["loss"]),
+    )
+    assert len(every) == 6
+    assert lines[-1]["mean_loss"] == pytest.approx(np.mean(every))
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_paragraph() -> None:
+    def poisoned(rows: np.ndarray) -> Batch:
+        batch = data(rows)
+        batch.x[0, 0, 0] = float("nan")
+        return batch
+
+    with pytest.raises(DataError, match="loss is nan at step 1"):
+        fit(model(), Task(TERMS, VIEWS, plan, poisoned), TrainSpec(steps=3), seed=0, device=CPU)
+
+
+def test_bf16_autocast_is_close_to_float32() -> None:
+    exact, _ = run(3)
+    spec = TrainSpec(steps=3, log_every=1, lr=1e-2, clip_norm=1.0, schedule="cosine", precision="bf16")
+    rounded, _ = run(3, spec=spec)
+    assert rounded[0] == pytest.approx(exact[0], rel=2e-2)
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    spec = OptimSpec(lr=1.0, schedule="cosine", warmup_steps=4)
+    rates = [learning_rate(spec, step, 20) for step in range(21)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == 1.0
+    assert rates[20] == pytest.approx(0.0)
+    assert all(a >= b for a, b in zip(rates[4:], rates[5:], strict=False))
