@@ -73,17 +73,15 @@ def arm_features(fold: Fold, arm: str) -> np.ndarray:
     """Embeddings joined with the auxiliary inputs, or a floor's features; scaled as the protocol says."""
     windows, rows = fold.windows, fold.used
     floor = FLOORS.get(arm.removesuffix(PER_RECORDING))
+    how = fold.experiment.evaluate.per_recording
     if floor is None:
         model = encoder_of(fold, arm)
-        values = embed(model, windows, rows, device=fold.device)
-        scaled = fold.experiment.evaluate.embedding_scale == "recording"
+        values = np.hstack([embed(model, windows, rows, device=fold.device), windows.table.aux[rows]])
     else:
         assert floor.features is not None
-        values, scaled = floor.features(fold.seen_by_floors), arm != floor.name
-    if scaled:
-        values = scale_by_recording(values, windows.table.rows["recording"][rows])
-    if floor is None:
-        values = np.hstack([values, windows.table.aux[rows]])
+        values = floor.features(fold.seen_by_floors)
+    if how != "none" and (floor is None or arm != floor.name):
+        values = relative_to_recording(values, windows.table.rows["recording"][rows], how)
     out = np.full((len(windows), values.shape[1]), np.nan, dtype=np.float32)
     out[rows] = values
     return out
@@ -92,24 +90,23 @@ def arm_features(fold: Fold, arm: str) -> np.ndarray:
 def floor_arms(fold: Fold) -> list[str]:
     """Floors of the modality; scaled per recording too where the embedding is."""
     floors = [floor.name for floor in floors_for(fold.windows.store.meta["modality"], fold.seen_by_floors)]
-    if fold.experiment.evaluate.embedding_scale == "recording":
-        floors += [name + PER_RECORDING for name in floors if name not in ("majority", "amplitude")]
+    if fold.experiment.evaluate.per_recording != "none":
+        floors += [name + PER_RECORDING for name in floors if name not in ("majority", "amplitude", "raw")]
     return floors
 
 
-def scale_by_recording(values: np.ndarray, recording: np.ndarray) -> np.ndarray:
-    """Centre and scale every feature (n, n_features) over the windows of each recording.
+def relative_to_recording(values: np.ndarray, recording: np.ndarray, how: str) -> np.ndarray:
+    """Features (n, n_features) as differences from the median over their recording's windows.
 
-    Median and interquartile range (over 1.349, the deviation of a normal variable) are those of the usual
-    beat, which rare ones hardly move; a feature that is constant in a recording becomes 0 there.
+    The median is that of the usual beat, which rare ones hardly move, so a difference says how unusual a
+    window is for its patient; ``deviation`` joins the absolute difference, since unusual in either direction
+    may mean the same.
     """
     out = np.empty_like(values, dtype=np.float32)
     for one in np.unique(recording):
         mine = recording == one
-        low, middle, high = np.quantile(values[mine].astype(np.float64), [0.25, 0.5, 0.75], axis=0)
-        width = (high - low) / 1.349
-        out[mine] = np.where(width > 1e-8, (values[mine] - middle) / np.where(width > 1e-8, width, 1.0), 0.0)
-    return out
+        out[mine] = values[mine] - np.median(values[mine], axis=0)
+    return np.hstack([out, np.abs(out)]) if how == "deviation" else out
 
 
 def encoder_of(fold: Fold, arm: str) -> Model:

@@ -13,6 +13,7 @@ marked by an event ``sample`` that carries its label; a run of windows of one tr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,17 @@ class ArrayCohort:
     def entries(self, raw: Path | None = None) -> list[Entry]:
         """One recording for each patient, in order of first appearance; there is no raw folder."""
         return [
-            Entry(name, name, source=f"arrays, patient {name}")
+            Entry(name, name, source=f"arrays, patient {name}", revision=self.revision(name))
             for name in dict.fromkeys(self.patients.tolist())
         ]
+
+    def revision(self, patient: str) -> str:
+        """Hash of all that the arrays say of a patient."""
+        mine = self.patients == patient
+        hashed = hashlib.sha256(repr((self.sfreq, self.channels)).encode())
+        for part in (self.signals[mine], self.labels[mine], self.trials[mine]):
+            hashed.update(np.ascontiguousarray(part).tobytes())
+        return hashed.hexdigest()
 
     def read(self, entry: Entry) -> Recording:
         """A patient's windows, one after another."""

@@ -22,6 +22,9 @@ class Entry:
         Where it is: usually a path; the data set's `read` knows how to use it.
     labels : dict of str to str
         What is known of the whole recording.
+    revision : str
+        Changes when the content does, for recordings that their owner may edit; a store made from another
+        revision is another store.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Entry:
     session: str = "1"
     source: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    revision: str = ""
 
 
 @dataclass(frozen=True)

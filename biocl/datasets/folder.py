@@ -23,6 +23,7 @@ from pathlib import Path
 
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError
+from biocl.files import digest
 from biocl.signals.recording import Events, Recording
 from biocl.signals.tables import read_csv, read_npy
 from biocl.signals.wfdb_reader import read_wfdb
@@ -60,7 +61,10 @@ def folder_dataset(table: str | Path, *, sfreq: float | None = None, modality: s
         entries=partial(same_entries, tuple(found)),
         read=read,
         classes=tuple(sorted({row["label"] for row in rows.values()} - {""})),
-        defaults={"trials": {"kind": "event", "events": "trial"}},
+        defaults={
+            "windows": {"kind": "sliding", "length_s": 2.0, "step_s": 2.0},
+            "trials": {"kind": "event", "events": "trial"},
+        },
     )
 
 
@@ -145,9 +149,17 @@ def make_entries(table: Path, rows: Mapping[int, Row], sfreq: float | None) -> l
             patient=rows[first_line[key]]["patient"],
             session=rows[first_line[key]]["session"] or "1",
             source=json.dumps({"path": str(table.parent / key), "sfreq": rates[key], "trials": trials[key]}),
+            revision=digest([rates[key], trials[key], file_stamp(table.parent / key)]),
         )
         for key in first_line
     ]
+
+
+def file_stamp(path: Path) -> list[list[object]]:
+    """Name, size and time of the files that belong to a recording (of a WFDB record: header, signals, marks)."""
+    stem = path.name.removesuffix(".hea")
+    files = [path] if path.suffix not in ("", ".hea") else sorted(path.parent.glob(f"{stem}.*"))
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def check_file(path: Path, sfreq: float | None, where: str) -> None:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.synthetic_signals import KINDS, MEAN_RR_S, Array, beats, rhythms
 from biocl.datasets.synthetic_spec import MOST_CODES, SyntheticSpec
+from biocl.files import digest
 from biocl.randomness import stream
 from biocl.signals.recording import Events, Recording
 
@@ -150,7 +151,8 @@ def synthetic_dataset(spec: SyntheticSpec) -> Dataset:
     return Dataset(
         name=f"synthetic-{spec.kind}",
         modality=spec.kind,
-        version=VERSION,
+        # Cohorts of other sizes or effects are other data sets, so they never share a store.
+        version=f"{VERSION}-{digest(spec.model_dump())[:12]}",
         entries=cohort.entries,
         read=cohort.read,
         classes=CLASSES,

@@ -24,25 +24,43 @@ class Latents:
         How `vec` is made of `seq`.
     valid : Tensor of bool, shape (B, L), or None
         False where the window is padding, which never reaches `vec`.
+    segments : int
+        Pool in so many equal stretches of the window and lay the results side by side, so that `vec` knows
+        when in the window something happened.
     """
 
     seq: torch.Tensor
     pool: Pool
     valid: torch.Tensor | None = None
+    segments: int = 1
 
     @cached_property
     def vec(self) -> torch.Tensor:
-        """One vector per window, shape (B, D)."""
-        if self.valid is None:
-            return self.seq.amax(dim=1) if self.pool == "max" else self.seq.mean(dim=1)
-        shown = self.valid[..., None]
-        if self.pool == "max":
-            return self.seq.masked_fill(~shown, float("-inf")).amax(dim=1)
-        return (self.seq * shown).sum(dim=1) / shown.sum(dim=1).clamp(min=1)
+        """One vector per window, shape (B, segments * D)."""
+        valid = self.valid
+        parts = self.seq.tensor_split(self.segments, dim=1)
+        shown = [None] * self.segments if valid is None else valid.tensor_split(self.segments, dim=1)
+        return torch.cat([pooled(part, self.pool, mask) for part, mask in zip(parts, shown, strict=True)], dim=1)
+
+
+def pooled(seq: torch.Tensor, pool: Pool, valid: torch.Tensor | None) -> torch.Tensor:
+    """Pool a sequence (B, L, D) over its valid steps to (B, D); zero where no step is valid."""
+    if valid is None:
+        return seq.amax(dim=1) if pool == "max" else seq.mean(dim=1)
+    shown = valid[..., None]
+    if pool == "mean":
+        return (seq * shown).sum(dim=1) / shown.sum(dim=1).clamp(min=1)
+    return seq.masked_fill(~shown, float("-inf")).amax(dim=1).masked_fill(~valid.any(dim=1, keepdim=True), 0.0)
 
 
 def read_out(
-    trunk: torch.Tensor, *, pool: Pool, dropout: float, training: bool, valid: torch.Tensor | None = None
+    trunk: torch.Tensor,
+    *,
+    pool: Pool,
+    dropout: float,
+    training: bool,
+    valid: torch.Tensor | None = None,
+    segments: int = 1,
 ) -> Latents:
     """One dropout draw of the trunk's sequence (B, L, D); calling it again is another draw, not another pass."""
-    return Latents(F.dropout(trunk, dropout, training), pool, valid)
+    return Latents(F.dropout(trunk, dropout, training), pool, valid, segments)

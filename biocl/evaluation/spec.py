@@ -51,9 +51,10 @@ class EvaluateSpec(Spec):
     """How labels are used; partial and full follow the keys of finetune:."""
     probe: ProbeSpec = ProbeSpec()
     """The linear probe of mode linear and of the floors."""
-    embedding_scale: Literal["none", "recording"] = "none"
-    """recording z-scores every feature of the probe over all windows of the recording: it needs the
-    unlabelled recording as a whole, at test time too, and the floors are then shown both ways."""
+    per_recording: Literal["none", "centre", "deviation"] = "none"
+    """What the probe reads of each feature: centre is its difference from the recording's median, deviation
+    that and its absolute value. Both need the recording's unlabelled windows as a whole, at test time too;
+    the floors are then shown with and without."""
     bootstrap_draws: Count = 1000
     """Resamples of the test patients."""
     allow_seen: bool = False

@@ -10,6 +10,7 @@ from torch import nn
 from biocl.encoders.build import build_encoder
 from biocl.encoders.latents import Latents, read_out
 from biocl.encoders.spec import EncoderSpec
+from biocl.errors import UsageError
 from biocl.objectives.heads import ClassificationHead
 from biocl.objectives.projectors import build_projector
 from biocl.objectives.spec import HeadTerm, ProjectorSpec, Term
@@ -44,18 +45,30 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         self.encoder = build_encoder(spec, n_chans=n_chans)
+        self.vec_dim = spec.segments * self.encoder.out_dim
         self.projectors = nn.ModuleDict(
-            {name: build_projector(p, in_dim=self.encoder.out_dim) for name, p in (projectors or {}).items()}
+            {name: build_projector(p, in_dim=self.projected_dim(name, terms or ())) for name, p in (projectors or {}).items()}
         )
         self.heads = nn.ModuleDict(
             {
                 term.head: ClassificationHead(
-                    term.network, in_dim=self.encoder.out_dim, n_outputs=n_outputs, n_aux=n_aux
+                    term.network, in_dim=self.vec_dim, n_outputs=n_outputs, n_aux=n_aux
                 )
                 for term in terms or ()
                 if isinstance(term, HeadTerm)
             }
         )
+
+    def projected_dim(self, name: str, terms: Sequence[Term]) -> int:
+        """Width of what a projector reads: steps of the sequence, or the pooled vector."""
+        reads = {term.read for term in terms if not isinstance(term, HeadTerm) and term.project == name}
+        if "vec" in reads and len(reads) > 1 and self.spec.segments > 1:
+            raise UsageError(
+                f"The projector {name!r} reads both vec and seq, which differ in width with segments > 1",
+                "projectors",
+                "Use one projector for each",
+            )
+        return self.vec_dim if reads <= {"vec"} else self.encoder.out_dim
 
     def trunk(self, view: View) -> torch.Tensor:
         """The encoder's sequence (B, L, D) of a view, before dropout."""
@@ -69,6 +82,7 @@ class Model(nn.Module):
             dropout=self.spec.dropout,
             training=self.training,
             valid=view.valid,
+            segments=self.spec.segments,
         )
 
     def forward(self, x: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from biocl.spec import Spec
 
@@ -145,7 +145,14 @@ class HeadTerm(Spec):
         return self.head
 
 
-Term = ContrastTerm | HeadTerm
+def term_form(value: Any) -> str:
+    """A term with the key ``head`` is a head, any other a contrast; so a mistake is reported for that form."""
+    return "head-term" if isinstance(value, HeadTerm) or (isinstance(value, dict) and "head" in value) else "contrast-term"
+
+
+Term = Annotated[
+    Annotated[ContrastTerm, Tag("contrast-term")] | Annotated[HeadTerm, Tag("head-term")], Discriminator(term_form)
+]
 
 
 class ProjectorSpec(Spec):

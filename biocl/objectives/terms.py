@@ -79,7 +79,7 @@ def step_loss(
     StepLoss
     """
     trunks = {name: model.trunk(views[name]) for name in needed_views(terms)}
-    latents = {name: model.latents(trunk, views[name]) for name, trunk in trunks.items()}
+    latents = StandardDraws(model, trunks, views)
     total = torch.zeros((), device=batch.x.device)
     values: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -103,6 +103,18 @@ def step_loss(
         values[term.title] = float(loss.detach())
         total = total + term.weight * loss
     return StepLoss(total, values, counts)
+
+
+class StandardDraws(dict[str, Latents]):
+    """The one dropout draw of each view that terms share, made when the first of them asks for it."""
+
+    def __init__(self, model: Model, trunks: Mapping[str, torch.Tensor], views: Mapping[str, View]) -> None:
+        super().__init__()
+        self.model, self.trunks, self.views = model, trunks, views
+
+    def __missing__(self, name: str) -> Latents:
+        self[name] = self.model.latents(self.trunks[name], self.views[name])
+        return self[name]
 
 
 def target_of(view: View, batch: Batch) -> torch.Tensor:
@@ -147,9 +159,11 @@ def contrast_loss(
         ids = batch.trial if term.relation == "same-trial" else batch.patient
         return criteria.comet_id(reads[0], reads[1], ids, temperature=criterion.temperature), 0
     positives, ignore = positive_pairs(term, batch), ignored_pairs(term, batch)
+    # Time courses have unit length already.
+    similarity = "dot" if term.read == "time-course" else "cosine"
     if len(reads) == 1:
         loss, info = criteria.sup_con(
-            reads[0], positives & ~ignore, temperature=criterion.temperature, ignore=ignore
+            reads[0], positives & ~ignore, temperature=criterion.temperature, similarity=similarity, ignore=ignore
         )
     else:
         loss, info = criteria.sup_con_views(
@@ -157,6 +171,7 @@ def contrast_loss(
             reads[1],
             positives & ~ignore,
             temperature=criterion.temperature,
+            similarity=similarity,
             ignore=ignore,
             self_pair=criterion.self_pair,
         )

@@ -36,8 +36,8 @@ def frozen_trial_batches(
 
     The windows are sorted by trial id, permuted inside each trial and trials are permuted among themselves
     (both by NumPy's old generator with `order_seed`, so that trials of equal length share one permutation),
-    then cut into runs of `batch_size`. An epoch only permutes inside each batch, on top of the epochs
-    before it, by Python's ``random.shuffle`` seeded once with `seed`. So the negatives of a window are the
+    then cut into runs of `batch_size`. An epoch only permutes inside each batch, always from that order, by
+    Python's ``random.shuffle`` seeded once with `seed`. So the negatives of a window are the
     same in all epochs, and a trial may be cut at a batch edge: use `hierarchical_batches` unless the aim is
     to repeat the publication.
 
@@ -92,16 +92,18 @@ def cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
 
 
 class Shuffles:
-    """Positions inside each batch, shuffled once more by every epoch."""
+    """Positions inside each batch, shuffled by every epoch from one random stream."""
 
     def __init__(self, sizes: tuple[int, ...], seed: int) -> None:
-        self.orders = [list(range(size)) for size in sizes]
+        self.sizes = sizes
+        self.orders: list[list[int]] = []
         self.generator = random.Random(seed)
         self.epoch = -1
 
     def advance(self, epoch: int) -> None:
         """Shuffle until `epoch` is reached."""
         while self.epoch < epoch:
+            self.orders = [list(range(size)) for size in self.sizes]
             for order in self.orders:
                 self.generator.shuffle(order)
             self.epoch += 1

@@ -86,7 +86,7 @@ def build_store(
         "modality": dataset.modality,
         "conditioning": conditioning.model_dump(),
         "key": store_key(dataset, conditioning),
-        "entries": digest([[e.name, e.patient, e.session, e.labels] for e in entries]),
+        "entries": digest([[e.name, e.patient, e.session, e.labels, e.revision] for e in entries]),
     }
     if (existing := existing_store(out, meta)) is not None:
         return existing

@@ -18,7 +18,7 @@ from biocl.signals.spec import ConditioningSpec
 from biocl.store.store import EVENT, hash_events
 
 # float32 values in a block: the memory of a build does not grow with the recordings.
-BLOCK_VALUES = 2**20
+BLOCK_VALUES = 2**21
 
 
 @dataclass(frozen=True)

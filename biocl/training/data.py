@@ -100,7 +100,7 @@ def embed(
     was_training = model.training
     model.eval()
     try:
-        out = np.empty((len(indices), model.encoder.out_dim), dtype=np.float32)
+        out = np.empty((len(indices), model.vec_dim), dtype=np.float32)
         done = 0
         for piece in pieces(indices, batch_size):
             batch = windows.batch(piece, device)

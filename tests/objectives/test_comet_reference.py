@@ -7,12 +7,17 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from biocl.encoders.dilated_cnn import DilatedCNN
 from biocl.objectives import criteria
+from biocl.objectives.heads import ClassificationHead
+from biocl.objectives.spec import HeadSpec
+from biocl.sampling.plain import frozen_trial_batches
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MADE_BY = runpy.run_path(str(REPOSITORY / "benchmarks" / "reference_values.py"))
@@ -106,3 +111,35 @@ def test_short_fit(reference: dict[str, Any]) -> None:
         average = torch.stack([weights[name] for weights in iterates]).mean(0)
         torch.testing.assert_close(last, torch.tensor(expected["last"][name]), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(average, torch.tensor(expected["average"][name]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_outputs", [2, 3])
+def test_fine_tuning_head(reference: dict[str, Any], n_outputs: int) -> None:
+    """Equal in both modes; with two classes outputs lie in (.5, .732) and the loss stays above .584."""
+    expected = reference["head"][str(n_outputs)]
+    in_dim, hidden_dim, _ = expected["dims"]
+    spec = HeadSpec(kind="comet-released", hidden_dim=hidden_dim, dropout=0.0)
+    head = ClassificationHead(spec, in_dim=in_dim, n_outputs=n_outputs).double()
+    layers = head.network.network
+    shapes = {name: p.shape for name, p in layers.named_parameters()}
+    layers.load_state_dict(MADE_BY["example_weights"](shapes), strict=False)
+    for mode in ("train", "eval"):
+        out = head.train(mode == "train")(draws(2003, 7, in_dim))
+        torch.testing.assert_close(out, torch.tensor(expected[mode]["outputs"], dtype=torch.float64))
+        loss = F.cross_entropy(out, torch.tensor(expected["target"]))
+        assert loss.item() == pytest.approx(expected[mode]["loss"])
+        if n_outputs == 2:
+            assert 0.5 < out.min() <= out.max() < 0.732
+            assert loss > 0.584
+
+
+def test_frozen_trial_batches(reference: dict[str, Any]) -> None:
+    """The public order of windows, and its batches in two epochs."""
+    expected = reference["trial_order"]
+    assert expected["sort_was_stable"]
+    trial, size = np.array(expected["trial"]), expected["batch_size"]
+    for epoch, theirs in enumerate(expected["epochs"]):
+        ours = frozen_trial_batches(trial, batch_size=size, seed=expected["random_seed"], epoch=epoch)
+        assert [batch.tolist() for batch in ours] == theirs
+        for start, batch in zip(range(0, len(trial), size), ours, strict=True):
+            assert set(batch.tolist()) == set(expected["order"][start : start + size])

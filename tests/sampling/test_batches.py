@@ -50,9 +50,10 @@ def reference_epochs(trial: np.ndarray, batch_size: int, order_seed: int, seed: 
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     generator = random.Random(seed)
     for _ in range(n_epochs):
-        for batch in batches:
+        epoch = [list(batch) for batch in batches]  # every epoch starts from the frozen order
+        for batch in epoch:
             generator.shuffle(batch)
-        yield [list(batch) for batch in batches]
+        yield epoch
 
 
 @pytest.mark.parametrize("windows_of_trial", [9, 10, None])

@@ -45,7 +45,7 @@ def halved(z: Tensor) -> Tensor:
 
 
 class _Halved(torch.autograd.Function):
-    """Keeps one bit of information per pair, where autograd would keep and copy the whole sequences."""
+    """Keeps one flag per pair, where autograd would fill and add whole sequences for each half."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:
