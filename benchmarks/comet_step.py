@@ -28,9 +28,7 @@ Step = Callable[[], float]
 
 def main() -> None:
     """Print the ratios, or run one child measurement."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--batch", type=int, default=64)
@@ -77,9 +75,7 @@ def report_memory(checkout: Path) -> None:
 def child_peak(checkout: Path, name: str, n_samples: int) -> float:
     """Peak memory of one side in GiB, from a fresh process."""
     command = [sys.executable, __file__, str(checkout), "--peak-of", name, "--batch", str(n_samples)]
-    return (
-        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) / 1024
-    )
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) / 1024
 
 
 def peak_mib(checkout: Path, name: str, n_samples: int) -> float:

@@ -66,16 +66,12 @@ def report(what: str, gathering: float, copying: float) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path)
     parser.add_argument("--batch-size", type=int, default=256)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store = (
-            Store.open(arguments.store) if arguments.store else random_store(Path(folder), 48, 349_525, 2, 0)
-        )
+        store = Store.open(arguments.store) if arguments.store else random_store(Path(folder), 48, 349_525, 2, 0)
         rng = np.random.default_rng(0)
         for length_s in (0.8, 2.5, 10.0):
             spec = SlidingWindows(kind="sliding", length_s=length_s, step_s=length_s / 2)

@@ -30,9 +30,7 @@ N_PROJECTIONS = 2
 
 def main() -> None:
     """Run the public code and write the file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     args = parser.parse_args()
@@ -122,9 +120,7 @@ def level_losses(z1: torch.Tensor, z2: torch.Tensor, factors: list[float]) -> di
         "patient": call(z1, z2, losses.patient_contrastive_loss, id=patient, factor=factors[0]),
         "trial": call(z1, z2, losses.trial_contrastive_loss, id=trial, factor=factors[1]),
         "sample": call(z1, z2, losses.sample_contrastive_loss, hierarchical=True, factor=factors[2]),
-        "observation": call(
-            z1, z2, losses.observation_contrastive_loss, hierarchical=True, factor=factors[3]
-        ),
+        "observation": call(z1, z2, losses.observation_contrastive_loss, hierarchical=True, factor=factors[3]),
     }
 
 

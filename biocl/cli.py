@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -24,11 +24,11 @@ app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
 
 Config = Annotated[Path, typer.Argument(help="A YAML file, or the name of a shipped one.")]
-Overrides = Annotated[Optional[list[str]], typer.Argument(help="key.sub=value, read as YAML.")]
-Out = Annotated[Optional[Path], typer.Option("--out", help="Run folder; default runs/NAME-TIME.")]
-From = Annotated[Optional[Path], typer.Option("--from", help="Run folder of a pretraining.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.sub=value, read as YAML.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; default runs/NAME-TIME.")]
+From = Annotated[Path | None, typer.Option("--from", help="Run folder of a pretraining.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Seed = Annotated[Optional[int], typer.Option("--seed", help="Replaces the file's seed.", min=0)]
+Seed = Annotated[int | None, typer.Option("--seed", help="Replaces the file's seed.", min=0)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what is in --out, or start it.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -55,13 +55,13 @@ def data_list(as_json: Json = False) -> None:
 @data_app.command("prepare")
 def data_prepare(
     name: Annotated[str, typer.Argument(help="A name from `biocl data list`, or a CSV of your own recordings.")],
-    raw: Annotated[Optional[Path], typer.Option("--raw", help="Folder of the native files.")] = None,
+    raw: Annotated[Path | None, typer.Option("--raw", help="Folder of the native files.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the native files first.")] = False,
-    config: Annotated[Optional[Path], typer.Option("--config", help="Condition as this configuration says.")] = None,
-    out: Annotated[Optional[Path], typer.Option("--out", help="Where the store goes.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Condition as this configuration says.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where the store goes.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes.", min=1)] = 1,
-    resample_hz: Annotated[Optional[float], typer.Option("--resample-hz", help="0 keeps the native rate.")] = None,
-    sfreq: Annotated[Optional[float], typer.Option("--sfreq", help="Own recordings: rate of .npy and .csv files.")] = None,
+    resample_hz: Annotated[float | None, typer.Option("--resample-hz", help="0 keeps the native rate.")] = None,
+    sfreq: Annotated[float | None, typer.Option("--sfreq", help="Own recordings: rate of .npy and .csv files.")] = None,
     modality: Annotated[str, typer.Option("--modality", help="Own recordings: ecg, eeg, imu or other.")] = "other",
 ) -> None:
     """Turn native files into a store."""
@@ -83,9 +83,7 @@ def data_prepare(
 
 
 @data_app.command("inspect")
-def data_inspect(
-    store: Annotated[Path, typer.Argument(help="A store's folder.")], as_json: Json = False
-) -> None:
+def data_inspect(store: Annotated[Path, typer.Argument(help="A store's folder.")], as_json: Json = False) -> None:
     """Say what a store holds."""
     from biocl.commands.inspect import describe_store, print_store
     from biocl.store.store import Store
@@ -94,7 +92,13 @@ def data_inspect(
 
 
 @app.command()
-def plan(config: Config, overrides: Overrides = None, device: Device = "auto", seed: Seed = None, as_json: Json = False) -> None:
+def plan(
+    config: Config,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
     """Show what `auto` becomes, the batch's composition, and what memory and time to expect."""
     from biocl.commands.plan import make_plan, print_plan
     from biocl.config import load_experiment
@@ -104,7 +108,12 @@ def plan(config: Config, overrides: Overrides = None, device: Device = "auto", s
 
 @app.command()
 def pretrain(
-    config: Config, overrides: Overrides = None, out: Out = None, device: Device = "auto", seed: Seed = None, resume: Resume = False
+    config: Config,
+    overrides: Overrides = None,
+    out: Out = None,
+    device: Device = "auto",
+    seed: Seed = None,
+    resume: Resume = False,
 ) -> None:
     """Pretrain an encoder on the training patients."""
     from biocl.commands.pretrain import pretrain as run
@@ -122,8 +131,10 @@ def finetune(
     config: Config,
     overrides: Overrides = None,
     from_run: From = None,
-    labels: Annotated[Optional[str], typer.Option("--labels", help="'2 patients', '10% patients', '1% windows' or all.")] = None,
-    mode: Annotated[Optional[str], typer.Option("--mode", help="linear, partial or full.")] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="'2 patients', '10% patients', '1% windows' or all.")
+    ] = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="linear, partial or full.")] = None,
     out: Out = None,
     device: Device = "auto",
     seed: Seed = None,
@@ -137,12 +148,26 @@ def finetune(
     extra = [f"finetune.labels='{labels}'"] if labels else []
     extra += [f"finetune.mode={mode}"] if mode else []
     experiment = load_experiment(config, [*(overrides or []), *extra], seed=seed)
-    print(run(experiment, from_run, out or default_run(f"{experiment.name}-finetune"), device=device, resume=resume))
+    print(
+        run(
+            experiment,
+            from_run,
+            out or default_run(f"{experiment.name}-finetune"),
+            device=device,
+            resume=resume,
+        )
+    )
 
 
 @app.command()
 def evaluate(
-    config: Config, overrides: Overrides = None, from_run: From = None, out: Out = None, device: Device = "auto", seed: Seed = None, resume: Resume = False
+    config: Config,
+    overrides: Overrides = None,
+    from_run: From = None,
+    out: Out = None,
+    device: Device = "auto",
+    seed: Seed = None,
+    resume: Resume = False,
 ) -> None:
     """Run the whole protocol: folds, label sizes, draws, modes, floors."""
     from biocl.commands.evaluate import evaluate as run
@@ -150,7 +175,15 @@ def evaluate(
     from biocl.training.run import default_run
 
     experiment = load_experiment(config, overrides or [], seed=seed)
-    print(run(experiment, from_run, out or default_run(f"{experiment.name}-evaluate"), device=device, resume=resume))
+    print(
+        run(
+            experiment,
+            from_run,
+            out or default_run(f"{experiment.name}-evaluate"),
+            device=device,
+            resume=resume,
+        )
+    )
 
 
 @app.command()

@@ -70,7 +70,7 @@ class Experiment(Spec):
     data: DataSpec
     split: SplitSpec
     """Who is train, validation and test."""
-    batch: BatchSpec = HierarchicalBatch(kind="hierarchical")
+    batch: BatchSpec = HierarchicalBatch(kind="hierarchical", n_patients=8, n_trials=2, n_samples=8)
     """Which windows meet in a batch."""
     views: dict[str, ViewSpec] = {"clean": []}
     """Named augmentations; each name is drawn and encoded once a step."""
@@ -160,9 +160,13 @@ def read_yaml(text: str, where: Path | str) -> dict[str, Any]:
         tree = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UsageError(f"This is not valid YAML: {error.problem}", f"{where}, line {line}", "Mend that line") from error
+        raise UsageError(
+            f"This is not valid YAML: {error.problem}", f"{where}, line {line}", "Mend that line"
+        ) from error
     if not isinstance(tree, dict):
-        raise UsageError("A configuration is a mapping of keys to values", where, "See `biocl config copy demo my.yaml`")
+        raise UsageError(
+            "A configuration is a mapping of keys to values", where, "See `biocl config copy demo my.yaml`"
+        )
     return tree
 
 
@@ -170,7 +174,11 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     """Set ``key.sub=value`` in the tree; numbers address list items."""
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise UsageError(f"{override!r} is not of the form key.sub=value", "command line", "Write for instance train.lr=1e-4")
+        raise UsageError(
+            f"{override!r} is not of the form key.sub=value",
+            "command line",
+            "Write for instance train.lr=1e-4",
+        )
     value = read_yaml(f"value: {text}", f"override {override}")["value"]
     parts = key.split(".")
     here: Any = tree
@@ -200,7 +208,9 @@ def validated(tree: Mapping[str, Any], path: Path) -> Experiment:
         return Experiment.model_validate(plain(tree))
     except ValidationError as error:
         problems = [explain_problem(problem, tree, path) for problem in error.errors()]
-        raise UsageError(" ".join(dict.fromkeys(problems[:5])), path, "`biocl config explain KEY` says what a key takes") from error
+        raise UsageError(
+            " ".join(dict.fromkeys(problems[:5])), path, "`biocl config explain KEY` says what a key takes"
+        ) from error
 
 
 def plain(value: Any) -> Any:
@@ -244,7 +254,21 @@ def is_union_tag(part: Any) -> bool:
     return isinstance(part, str) and ("-" in part or part[:1].isupper() or "[" in part or part in UNION_TAGS)
 
 
-UNION_TAGS = {"uniform", "ema", "event", "sliding", "trial", "neighbours", "recording", "stretch", "hierarchical", "random", "int", "float", "str"}
+UNION_TAGS = {
+    "uniform",
+    "ema",
+    "event",
+    "sliding",
+    "trial",
+    "neighbours",
+    "recording",
+    "stretch",
+    "hierarchical",
+    "random",
+    "int",
+    "float",
+    "str",
+}
 
 
 def all_keys() -> set[str]:

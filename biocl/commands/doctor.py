@@ -24,7 +24,15 @@ class Check:
 
 def diagnose() -> list[Check]:
     """All checks, cheap ones first."""
-    return [python_version(), *packages(), accelerator(), vision_library(), extra("tsai"), extra("braindecode"), data_home()]
+    return [
+        python_version(),
+        *packages(),
+        accelerator(),
+        vision_library(),
+        extra("tsai"),
+        extra("braindecode"),
+        data_home(),
+    ]
 
 
 def python_version() -> Check:
@@ -43,7 +51,13 @@ def packages() -> list[Check]:
             importlib.import_module(module)
             found.append(Check(package, "ok", str(version_of(package))))
         except Exception as error:
-            found.append(Check(package, "fault", f"{type(error).__name__}: {error}. Mend with `pip install --force-reinstall {package}`"))
+            found.append(
+                Check(
+                    package,
+                    "fault",
+                    f"{type(error).__name__}: {error}. Mend with `pip install --force-reinstall {package}`",
+                )
+            )
     return found
 
 
@@ -52,9 +66,17 @@ def accelerator() -> Check:
     import torch
 
     if torch.cuda.is_available():
-        return Check("device", "ok", f"{torch.cuda.get_device_name()}, bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}")
+        return Check(
+            "device",
+            "ok",
+            f"{torch.cuda.get_device_name()}, bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}",
+        )
     build = "a CUDA build without a usable GPU" if torch.version.cuda else "a CPU build"
-    return Check("device", "note", f"no GPU; torch is {build}; {torch.get_num_threads()} threads of {os.cpu_count()} cores")
+    return Check(
+        "device",
+        "note",
+        f"no GPU; torch is {build}; {torch.get_num_threads()} threads of {os.cpu_count()} cores",
+    )
 
 
 def vision_library() -> Check:
@@ -76,7 +98,11 @@ def vision_library() -> Check:
 def extra(name: str) -> Check:
     """An optional package is installed or not; it is imported only when an encoder of it is asked for."""
     version = version_of(name)
-    return Check(name, "ok", version) if version else Check(name, "note", f'absent: `pip install "biocl[{name}]"` for its encoders')
+    return (
+        Check(name, "ok", version)
+        if version
+        else Check(name, "note", f'absent: `pip install "biocl[{name}]"` for its encoders')
+    )
 
 
 def data_home() -> Check:
@@ -86,7 +112,11 @@ def data_home() -> Check:
     free = shutil.disk_usage(nearest).free / 2**30
     writable = os.access(nearest, os.W_OK)
     text = f"{folder}, {free:.0f} GiB free"
-    return Check("BIOCL_HOME", "ok" if writable else "fault", text if writable else f"{folder} cannot be written to: set BIOCL_HOME")
+    return Check(
+        "BIOCL_HOME",
+        "ok" if writable else "fault",
+        text if writable else f"{folder} cannot be written to: set BIOCL_HOME",
+    )
 
 
 def print_diagnosis(checks: list[Check], *, as_json: bool) -> None:

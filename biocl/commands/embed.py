@@ -66,5 +66,5 @@ def write_npz(path: Path, columns: dict[str, np.ndarray]) -> None:
     import io
 
     buffer = io.BytesIO()
-    np.savez(buffer, **columns)
+    np.savez(buffer, **columns)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())

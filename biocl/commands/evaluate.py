@@ -78,19 +78,15 @@ def evaluate(
     """
     cohort = open_cohort(experiment)
     n_folds = len(cohort.splits)
-    parts = [cohort.parts(number) for number in range(n_folds)]
+    parts = [cohort.parts(fold) for fold in range(n_folds)]
     records = [split_record(split, cohort.windows, parts[i]) for i, split in enumerate(cohort.splits)]
-    run = start_run(
-        out, config=to_yaml(experiment), split={"folds": records}, kind="evaluate", resume=resume
-    )
+    run = start_run(out, config=to_yaml(experiment), split={"folds": records}, kind="evaluate", resume=resume)
     marks = list(dict.fromkeys(mark for split in cohort.splits for mark in split.marks))
     folds = []
-    for number in range(n_folds):
-        checkpoint = pretrained_checkpoint(experiment, cohort, number, from_run, run, device)
-        marks += check_unseen(checkpoint, cohort, parts[number], allow=experiment.evaluate.allow_seen)
-        folds.append(
-            Fold(experiment, cohort, number, parts[number], checkpoint.best_weights, resolve_device(device))
-        )
+    for fold in range(n_folds):
+        checkpoint = pretrained_checkpoint(experiment, cohort, fold, from_run, run, device)
+        marks += check_unseen(checkpoint, cohort, parts[fold], allow=experiment.evaluate.allow_seen)
+        folds.append(Fold(experiment, cohort, fold, parts[fold], checkpoint.best_weights, resolve_device(device)))
     class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
     planned = list(cells(experiment.evaluate, class_sets, floor_arms(folds[0]), n_folds))
     with progress("evaluate", len(planned)) as advance:
@@ -102,7 +98,11 @@ def evaluate(
     results = {
         "protocol": protocol_name(experiment, cohort),
         "marks": list(dict.fromkeys(marks)),
-        "draws": [drawn_labels(folds[cell.fold], cell) for cell in planned if (cell.mode, cell.arm) == (planned[0].mode, planned[0].arm)],
+        "draws": [
+            drawn_labels(folds[cell.fold], cell)
+            for cell in planned
+            if (cell.mode, cell.arm) == (planned[0].mode, planned[0].arm)
+        ],
         **tabulate(folds, planned, run / "cells", n_draws=experiment.evaluate.bootstrap_draws),
     }
     write_json(run / "results.json", results)
@@ -118,7 +118,11 @@ def pretrained_checkpoint(
     """The weights to judge: of the named run, of a finished run with this configuration, or trained now."""
     if from_run is not None:
         if not (from_run / "checkpoints").is_dir():
-            raise UsageError("This is not the run folder of a pretraining", from_run, "Give --from the folder that `biocl pretrain` left")
+            raise UsageError(
+                "This is not the run folder of a pretraining",
+                from_run,
+                "Give --from the folder that `biocl pretrain` left",
+            )
         return load_checkpoint(from_run / "checkpoints", resolve_device(device))
     found = finished_pretraining(experiment, run.parent, fold)
     if found is None:
@@ -141,7 +145,11 @@ def finished_pretraining(experiment: Experiment, folder: Path, fold: int) -> Pat
 def protocol_name(experiment: Experiment, cohort: Cohort) -> str:
     """What a table is headed with: data set, split, scope, and what the scope allows to say."""
     split = cohort.splits[0]
-    independent = "patient-independent" if split.scope == "patient" and not split.allow_shared else f"scope: {split.scope}, NOT patient-independent"
+    independent = (
+        "patient-independent"
+        if split.scope == "patient" and not split.allow_shared
+        else f"scope: {split.scope}, NOT patient-independent"
+    )
     folds = f", {len(cohort.splits)} folds" if len(cohort.splits) > 1 else ""
     return f"{cohort.windows.store.meta['dataset']}, {split.name} ({independent}{folds}), seed {experiment.seed}"
 
@@ -245,7 +253,9 @@ def patient_lines(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path) 
     """``predictions.csv``: one line per cell and test patient."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["classes", "labels", "draw", "fold", "mode", "arm", "patient", "n_windows", "accuracy", "macro_f1"])
+    writer.writerow(
+        ["classes", "labels", "draw", "fold", "mode", "arm", "patient", "n_windows", "accuracy", "macro_f1"]
+    )
     for cell in planned:
         y, patients = truth([folds[cell.fold]], cell.classes)
         proba = load_prediction(folder, cell)
@@ -253,7 +263,16 @@ def patient_lines(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path) 
         for patient, scores in metrics_by_unit(y, proba, patients, cell.classes).items():
             n_windows = int((patients == patient).sum())
             writer.writerow(
-                [" ".join(cell.classes), cell.labels, cell.draw, cell.fold, cell.mode, cell.arm, patient, n_windows]
+                [
+                    " ".join(cell.classes),
+                    cell.labels,
+                    cell.draw,
+                    cell.fold,
+                    cell.mode,
+                    cell.arm,
+                    patient,
+                    n_windows,
+                ]
                 + [f"{scores[name]:.6f}" for name in ("accuracy", "macro_f1")]
             )
     return out.getvalue()
@@ -263,7 +282,9 @@ def format_results(results: dict[str, Any]) -> str:
     """The tables as text: one per task, then the differences."""
     blocks = [f"protocol: {results['protocol']}"]
     blocks += [f"MARKED: {mark}" for mark in results["marks"]]
-    blocks += sorted({f"note: {draw['mark']} ({' '.join(draw['classes'])})" for draw in results["draws"] if draw["mark"]})
+    blocks += sorted(
+        {f"note: {draw['mark']} ({' '.join(draw['classes'])})" for draw in results["draws"] if draw["mark"]}
+    )
     for classes in dict.fromkeys(tuple(row["classes"]) for row in results["rows"]):
         rows = [row for row in results["rows"] if tuple(row["classes"]) == classes]
         sizes = list(dict.fromkeys(row["labels"] for row in rows))

@@ -87,7 +87,7 @@ def save_linear(folder: Path, probe: Probe) -> None:
     if folder.exists():
         return
     with new_folder(folder) as partial:
-        np.savez(partial / "probe.npz", **probe.arrays())
+        np.savez(partial / "probe.npz", **probe.arrays())  # type: ignore[arg-type]
         write_json(partial / "probe.json", {"c": probe.c, "chosen": probe.chosen, "n_classes": probe.n_classes})
 
 
@@ -115,9 +115,7 @@ def judge(
     own = metrics_by_unit(y, proba, patients, data.classes)
     n_draws = experiment.evaluate.bootstrap_draws
     over_windows = bootstrap_metrics(y, proba, patients, data.classes, n_draws=n_draws)
-    per_patient = {
-        name: bootstrap_mean([row[name] for row in own.values()], n_draws=n_draws) for name in METRICS
-    }
+    per_patient = {name: bootstrap_mean([row[name] for row in own.values()], n_draws=n_draws) for name in METRICS}
     write_text(run / "predictions.csv", prediction_lines(fold, data, test, proba, y, patients, own))
     write_json(
         run / "results.json",
@@ -141,7 +139,11 @@ def judge(
         markdown(
             ["metric", "over windows", "mean over patients"],
             [
-                [name, with_interval(over_windows[name].to_json()), with_interval(per_patient[name].to_json())]
+                [
+                    name,
+                    with_interval(over_windows[name].to_json()),
+                    with_interval(per_patient[name].to_json()),
+                ]
                 for name in METRICS
             ],
         ),
@@ -164,7 +166,16 @@ def prediction_lines(
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["level", "patient", "recording", "start_s", "label", "predicted", *(f"p_{name}" for name in data.classes), "macro_f1"]
+        [
+            "level",
+            "patient",
+            "recording",
+            "start_s",
+            "label",
+            "predicted",
+            *(f"p_{name}" for name in data.classes),
+            "macro_f1",
+        ]
     )
     recordings = np.array(table.names["recording"])[table.rows["recording"][test]]
     starts = table.rows["start"][test] / table.sfreq

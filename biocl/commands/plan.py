@@ -57,7 +57,8 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             "store": str(cohort.windows.store.path),
         },
         "data": {
-            "window": f"{cohort.windows.n_times} samples x {cohort.windows.n_chans} channels at {cohort.windows.table.sfreq:g} Hz",
+            "window": f"{cohort.windows.n_times} samples x {cohort.windows.n_chans} channels",
+            "sfreq": cohort.windows.table.sfreq,
             "dropped": dict(cohort.windows.table.dropped),
             "split": f"{cohort.splits[0].name}, scope {cohort.splits[0].scope}, {len(cohort.splits)} fold(s)",
             "windows": {name: len(part) for name, part in parts.items()},
@@ -108,7 +109,9 @@ def contradictions(experiment: Experiment, batch: Batch) -> list[str]:
             both = int((window_pairs(pulling, batch)[0] & window_pairs(pushing, batch)[1]).sum())
             if both:
                 share = both / max(1, int(window_pairs(pulling, batch)[0].sum()))
-                found.append(f"{share:.0%} of the pairs that {pulling.title} pulls together, {pushing.title} pushes apart")
+                found.append(
+                    f"{share:.0%} of the pairs that {pulling.title} pulls together, {pushing.title} pushes apart"
+                )
     return found
 
 
@@ -168,7 +171,9 @@ def time_cell(fold: Fold, cell: Cell, embed_s: float) -> float:
         return seconds(lambda: linear_probe(fold, data, rows, features, cell.draw).predict_proba(features[test]))
     spec = fold.experiment.finetune
     short = spec.model_copy(update={"max_steps": TIMED_STEPS, "validate_every": TIMED_STEPS, "validation_windows": 1})
-    shortened = Fold(fold.experiment.model_copy(update={"finetune": short}), fold.cohort, 0, fold.parts, None, fold.device)
+    shortened = Fold(
+        fold.experiment.model_copy(update={"finetune": short}), fold.cohort, 0, fold.parts, None, fold.device
+    )
     step_s = seconds(lambda: tuned_model(shortened, data, rows, cell)) / (TIMED_STEPS + 1)
     looks = -(-spec.max_steps // spec.validate_every)
     validated = min(spec.validation_windows, len(fold.parts["validation"]))

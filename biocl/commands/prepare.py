@@ -220,5 +220,7 @@ def window_table(store: Store, data: DataSpec) -> WindowTable:
 def parsed(kind: Any, value: Any, key: str) -> Any:
     """A data set's default as a spec."""
     if value is None:
-        raise UsageError(f"This data set has no default for {key}", f"data.{key}", f"Give data.{key} in the configuration")
+        raise UsageError(
+            f"This data set has no default for {key}", f"data.{key}", f"Give data.{key} in the configuration"
+        )
     return TypeAdapter(kind).validate_python(plain(value))

@@ -85,7 +85,8 @@ def pretrain(
         return windows.batch(indices, target)
 
     task = Task(experiment.terms, experiment.views, plan, load, class_weights_for(experiment, cohort, parts, target))
-    fit_aux(model, cohort, parts)
+    if windows.n_aux and len(model.heads):
+        model.fit_aux(torch.from_numpy(windows.table.aux[parts["train"]]))
     checkpoint_folder = run / "checkpoints"
     checkpoint = None
     if resume and any(checkpoint_folder.glob("step-*")):
@@ -126,7 +127,10 @@ def pretrain(
             on_step=lambda step: advance(1, last["note"]),
             validate=validation(experiment, cohort, parts, target, model),
         )
-    write_json(run / "results.json", {"steps": at.step, "epochs": at.epoch, "split": split.name, "scope": split.scope})
+    write_json(
+        run / "results.json",
+        {"steps": at.step, "epochs": at.epoch, "split": split.name, "scope": split.scope},
+    )
     return run
 
 
@@ -140,14 +144,6 @@ def class_weights_for(
     labels = cohort.windows.table.rows["label"][parts["train"]].astype(np.int64)
     n_outputs = len(cohort.windows.table.classes)
     return balanced_class_weights(torch.from_numpy(labels), n_outputs).to(device)
-
-
-def fit_aux(model: Model, cohort: Cohort, parts: dict[str, np.ndarray]) -> None:
-    """Scale auxiliary inputs with the statistics of the training windows."""
-    if cohort.windows.n_aux and len(model.heads):
-        aux = torch.from_numpy(cohort.windows.table.aux[parts["train"]])
-        for head in model.heads.values():
-            head.fit_aux(aux)
 
 
 def validation(
@@ -177,13 +173,15 @@ def validation(
                 latents = {name: model.latents(model.trunk(view), view) for name, view in views.items()}
                 for term in terms:
                     projector = model.projectors[term.project] if term.project else None
-                    values[term.title].append(
-                        alignment(term, [latents[name] for name in term.views], batch, projector)
-                    )
+                    values[term.title].append(alignment(term, [latents[name] for name in term.views], batch, projector))
         finally:
             model.load_state_dict(trained)
             model.train()
-        return {f"validation/{name}/{sign}": mean(pairs, i) for name, pairs in values.items() for i, sign in enumerate(("positive", "negative"))}
+        return {
+            f"validation/{name}/{sign}": mean(pairs, i)
+            for name, pairs in values.items()
+            for i, sign in enumerate(("positive", "negative"))
+        }
 
     return look
 

@@ -48,7 +48,10 @@ def open_cohort(experiment: Experiment) -> Cohort:
 
 
 def build_model(
-    experiment: Experiment, windows: Windows, terms: Sequence[Term] | None = None, n_outputs: int | None = None
+    experiment: Experiment,
+    windows: Windows,
+    terms: Sequence[Term] | None = None,
+    n_outputs: int | None = None,
 ) -> Model:
     """The untrained model; its weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):

@@ -160,7 +160,11 @@ def linear_probe(fold: Fold, data: Labelled, rows: np.ndarray, features: np.ndar
 
 
 def tuned_model(
-    fold: Fold, data: Labelled, rows: np.ndarray, cell: Cell, on_log: Callable[[int, Any], None] = lambda step, values: None
+    fold: Fold,
+    data: Labelled,
+    rows: np.ndarray,
+    cell: Cell,
+    on_log: Callable[[int, Any], None] = lambda step, values: None,
 ) -> Model:
     """Partial or full fine-tuning of the arm's encoder on labelled rows."""
     spec = FinetuneSpec(**{**fold.experiment.finetune.model_dump(), "mode": cell.mode})
@@ -210,7 +214,8 @@ def check_unseen(checkpoint: Checkpoint, cohort: Cohort, parts: dict[str, np.nda
     unexpected = [name for name in seen if name not in shared]
     if unexpected and not allow:
         raise LeakageError(
-            f"The encoder was pretrained on {len(unexpected)} of {len(tested)} test patients: {', '.join(unexpected[:8])}",
+            f"The encoder was pretrained on {len(unexpected)} of {len(tested)} test patients: "
+            + ", ".join(unexpected[:8]),
             "--from",
             "Pretrain on this split's training patients, or set evaluate.allow_seen: true, which marks every table",
         )

@@ -117,8 +117,7 @@ def array_dataset(
     n_windows, n_chans, length = signals.shape
     trial = np.arange(n_windows) if trial is None else trial
     columns = {
-        key: np.asarray(value).astype(np.str_)
-        for key, value in (("y", y), ("patient", patient), ("trial", trial))
+        key: np.asarray(value).astype(np.str_) for key, value in (("y", y), ("patient", patient), ("trial", trial))
     }
     for key, column in columns.items():
         if column.shape != (n_windows,):

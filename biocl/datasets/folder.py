@@ -108,9 +108,7 @@ def read_rows(table: Path) -> dict[int, Row]:
         clean[line] = {**dict.fromkeys(OPTIONAL, ""), **values}
         for name in REQUIRED:
             if not values[name]:
-                raise DataError(
-                    f"The {name} is empty", f"{table}, line {line}", f"Every row needs its {name}"
-                )
+                raise DataError(f"The {name} is empty", f"{table}, line {line}", f"Every row needs its {name}")
     return clean
 
 
@@ -139,9 +137,7 @@ def make_entries(table: Path, rows: Mapping[int, Row], sfreq: float | None) -> l
         start = seconds(row["start"], "start", where)
         end = seconds(row["end"], "end", where)
         if end is not None and end <= (start or 0.0):
-            raise DataError(
-                f"The trial ends at {end:g} s, before it starts", where, "Give end > start, in seconds"
-            )
+            raise DataError(f"The trial ends at {end:g} s, before it starts", where, "Give end > start, in seconds")
         trials.setdefault(key, []).append([row["trial"], row["label"], start, end])
     return [
         Entry(
@@ -171,9 +167,7 @@ def check_file(path: Path, sfreq: float | None, where: str) -> None:
         )
     file = path if table or path.suffix == ".hea" else path.with_name(f"{path.name}.hea")
     if not file.is_file():
-        raise DataError(
-            f"The file {file} does not exist", where, "Correct the path; it counts from the table's folder"
-        )
+        raise DataError(f"The file {file} does not exist", where, "Correct the path; it counts from the table's folder")
     if table and sfreq is None:
         raise DataError(
             f"The sampling rate of {path.name} is not known",
@@ -191,9 +185,7 @@ def seconds(text: str, column: str, where: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise DataError(
-            f"{column} is {text!r}", where, "Give seconds from the start of the file, or leave it empty"
-        )
+        raise DataError(f"{column} is {text!r}", where, "Give seconds from the start of the file, or leave it empty")
     return value
 
 
@@ -216,13 +208,9 @@ def read(entry: Entry) -> Recording:
     source = json.loads(entry.source)
     path = Path(source["path"])
     if path.name.endswith(".npy"):
-        recording = read_npy(
-            path, source["sfreq"], name=entry.name, patient=entry.patient, session=entry.session
-        )
+        recording = read_npy(path, source["sfreq"], name=entry.name, patient=entry.patient, session=entry.session)
     elif path.name.endswith((".csv", ".csv.gz")):
-        recording = read_csv(
-            path, source["sfreq"], name=entry.name, patient=entry.patient, session=entry.session
-        )
+        recording = read_csv(path, source["sfreq"], name=entry.name, patient=entry.patient, session=entry.session)
     else:
         recording = read_wfdb(path, name=entry.name, patient=entry.patient, session=entry.session)
     length = recording.duration_s

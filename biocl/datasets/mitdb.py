@@ -79,8 +79,7 @@ def read(entry: Entry) -> Recording:
     names = recording.channel_names
     order = sorted(range(len(names)), key=lambda column: names[column] != "MLII")
     channels = [
-        replace(recording.channels[column], name=f"lead-{number}", kind="ecg")
-        for number, column in enumerate(order, 1)
+        replace(recording.channels[column], name=f"lead-{number}", kind="ecg") for number, column in enumerate(order, 1)
     ]
     leads = {channel.name: names[column] for channel, column in zip(channels, order, strict=True)}
     recording = recording.with_columns(order, channels)

@@ -91,9 +91,7 @@ class Cohort:
 def trial_labels(spec: SyntheticSpec, patient: int) -> NDArray[np.int64]:
     """The class (0 or 1) of every trial of a patient, as many of either."""
     labels = np.repeat([0, 1], spec.n_trials // 2)
-    shuffled: NDArray[np.int64] = stream(spec.seed, "synthetic", spec.kind, "labels", patient).permutation(
-        labels
-    )
+    shuffled: NDArray[np.int64] = stream(spec.seed, "synthetic", spec.kind, "labels", patient).permutation(labels)
     return shuffled
 
 

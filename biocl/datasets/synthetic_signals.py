@@ -113,9 +113,7 @@ def beats(cues: Array, rng: np.random.Generator, mean_rr_s: float) -> tuple[Arra
     n_times = int(peak[-1] + round(mean_rr_s * sfreq))
     near = np.arange(-round(0.4 * sfreq), round(0.6 * sfreq))
     time = near / sfreq
-    shape = np.stack(
-        [sum(wave[2 + lead] * bump(time, wave[0], wave[1]) for wave in WAVES) for lead in (0, 1)], axis=1
-    )
+    shape = np.stack([sum(wave[2 + lead] * bump(time, wave[0], wave[1]) for wave in WAVES) for lead in (0, 1)], axis=1)
     deviations = np.stack([bump(time, centre, BUMP_WIDTH_S) for centre in BUMPS_S])
     sizes = BUMP_SD_MV * (cues + rng.standard_normal(cues.shape)).reshape(n_beats, 2, len(BUMPS_S))
     signal = ECG_NOISE_MV * rng.standard_normal((n_times, 2))

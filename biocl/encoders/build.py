@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from biocl.encoders.dilated_cnn import DilatedCNN
 from biocl.encoders.spec import EncoderSpec
 
+Encoder = DilatedCNN
 
-def build_encoder(spec: EncoderSpec, *, n_chans: int) -> nn.Module:
+
+def build_encoder(spec: EncoderSpec, *, n_chans: int) -> Encoder:
     """The encoder of `spec` for windows of `n_chans` channels; weights from torch's current seed.
 
     The module maps ``x (B, n_chans, n_times)`` and an optional ``keep`` mask to a sequence

@@ -20,7 +20,9 @@ class DilatedCNNSpec(Spec):
     dropout: float = Field(default=0.1, ge=0, lt=1, description="on the representation, in training only")
     pool: Literal["max", "mean"] = Field(default="max", description="over time, for one vector per window")
     segments: int = Field(
-        default=1, ge=1, description="pool in so many equal stretches of the window, laid side by side in the vector"
+        default=1,
+        ge=1,
+        description="pool in so many equal stretches of the window, laid side by side in the vector",
     )
 
     @field_validator("kernel_size")

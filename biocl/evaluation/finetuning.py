@@ -113,7 +113,7 @@ def finetune_model(
     model = model.to(device)
     free_parameters(model, spec)
     if data.windows.n_aux:
-        model.heads["classification"].fit_aux(torch.from_numpy(data.windows.table.aux[train]))
+        model.fit_aux(torch.from_numpy(data.windows.table.aux[train]))
     labels = torch.from_numpy(data.labels(train))
     weights = None
     if spec.head.class_weights == "balanced":
@@ -157,9 +157,7 @@ def finetune_model(
 
 def load_encoder(model: Model, weights: Weights) -> None:
     """Load the ``encoder.`` part of a pretrained model's weights."""
-    part = {
-        name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")
-    }
+    part = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
     try:
         model.encoder.load_state_dict(part)
     except RuntimeError as error:

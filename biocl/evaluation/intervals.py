@@ -134,8 +134,7 @@ def bootstrap_metrics(
     table = _repeated(y, proba, codes, weights, classes)
     n = weights.shape[1]
     return {
-        m: Interval(float(v[0]), *_middle(v[1:], level, n), level, n, _defined(v[1:]), seed)
-        for m, v in table.items()
+        m: Interval(float(v[0]), *_middle(v[1:], level, n), level, n, _defined(v[1:]), seed) for m, v in table.items()
     }
 
 
@@ -146,9 +145,7 @@ def bootstrap_mean(scores: ArrayLike, *, n_draws: int = 1000, level: float = 0.9
     if len(values) == 0:
         return Interval(float("nan"), None, None, level, 0, 0, seed)
     draws = resample_patients(len(values), n_draws, seed) @ values / len(values)
-    return Interval(
-        float(values.mean()), *_middle(draws, level, len(values)), level, len(values), n_draws, seed
-    )
+    return Interval(float(values.mean()), *_middle(draws, level, len(values)), level, len(values), n_draws, seed)
 
 
 def paired_difference(

@@ -81,9 +81,7 @@ class LabelDraw:
 
     def mark(self) -> str:
         """The words that stand beside a result of this draw; empty if it holds every class."""
-        return (
-            f"draw {self.draw} of {self.labels.text} lacks {', '.join(self.lacking)}" if self.lacking else ""
-        )
+        return f"draw {self.draw} of {self.labels.text} lacks {', '.join(self.lacking)}" if self.lacking else ""
 
     def to_json(self) -> dict[str, Any]:
         """For the run folder; ``rows`` lists half-open runs ``[start, stop]`` of the sorted indices."""
@@ -192,9 +190,7 @@ def draw_labels(
     target = np.asarray(y, dtype=np.int64)
     labelled = np.flatnonzero(target >= 0)
     if len(labelled) == 0:
-        raise DataError(
-            "The training part holds no labelled window", "labels", "Check data.classes and the split"
-        )
+        raise DataError("The training part holds no labelled window", "labels", "Check data.classes and the split")
     counts = np.zeros((len(names), len(classes)), dtype=np.int64)
     np.add.at(counts, (codes[labelled], target[labelled]), 1)
     chosen: Sequence[int] | Integers
@@ -208,9 +204,7 @@ def draw_labels(
         if labels.kind == "reference-windows":
             rows = first_windows(labelled, labels.amount)
         elif labels.kind == "share-windows":
-            rows = stratified_windows(
-                labelled, target, labels.amount, stream(seed, "labels", "windows", draw)
-            )
+            rows = stratified_windows(labelled, target, labels.amount, stream(seed, "labels", "windows", draw))
         else:
             rows = labelled
         chosen = np.unique(codes[rows])
@@ -267,9 +261,7 @@ def patient_order(carries: NDArray[np.bool_], rng: np.random.Generator) -> Integ
     missing = everything
     while len(order) < size:
         left = size - len(order) - 1
-        able = [
-            p for p in range(n_patients) if p not in order and _fewest(missing & ~masks[p], patterns) <= left
-        ]
+        able = [p for p in range(n_patients) if p not in order and _fewest(missing & ~masks[p], patterns) <= left]
         order.append(int(rng.choice(able)))
         missing &= ~masks[order[-1]]
     order.sort(key=lambda p: masks[p] != everything)

@@ -214,9 +214,7 @@ def weighted_metrics(y: Integers, proba: Floats, unit: Integers, weights: ArrayL
     return result | {"auroc": _nan_mean(auroc), "auprc": _nan_mean(auprc)}
 
 
-def confusion_by_unit(
-    y: Integers, predicted: Integers, unit: Integers, n_units: int, n_classes: int
-) -> Integers:
+def confusion_by_unit(y: Integers, predicted: Integers, unit: Integers, n_units: int, n_classes: int) -> Integers:
     """Confusion matrices ``(n_units, n_classes, n_classes)``: rows true, columns predicted."""
     cell = (unit * n_classes + y) * n_classes + predicted
     counts = np.bincount(cell, minlength=n_units * n_classes**2)
@@ -277,9 +275,7 @@ def weighted_auroc(positive: NDArray[np.bool_], score: Floats, unit: Integers, w
     return _ratio(right, total, otherwise=np.nan)
 
 
-def weighted_average_precision(
-    positive: NDArray[np.bool_], score: Floats, unit: Integers, weights: Floats
-) -> Floats:
+def weighted_average_precision(positive: NDArray[np.bool_], score: Floats, unit: Integers, weights: Floats) -> Floats:
     """Average precision of one class under many weightings of the units.
 
     The sum over the distinct scores, from the highest, of precision times the gain in recall.
@@ -366,6 +362,4 @@ def _nan_mean(columns: list[Floats]) -> Floats:
     """Mean over classes for each draw, leaving out NaN; NaN where no class is left."""
     table = np.stack(columns)
     defined = ~np.isnan(table)
-    return _ratio(
-        np.where(defined, table, 0.0).sum(axis=0), defined.sum(axis=0).astype(float), otherwise=np.nan
-    )
+    return _ratio(np.where(defined, table, 0.0).sum(axis=0), defined.sum(axis=0).astype(float), otherwise=np.nan)

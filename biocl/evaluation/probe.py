@@ -177,9 +177,7 @@ def _choose_c(
         train = np.flatnonzero(fold != k)
         rows = train[_thin(y[train], spec.max_inner_rows, stream(seed, "probe", "inner", k))]
         ratio = len(y) / len(rows)
-        models = _fit(
-            [c * ratio for c in grid], x[rows].astype(np.float32), y[rows], spec, spec.inner_tolerance
-        )
+        models = _fit([c * ratio for c in grid], x[rows].astype(np.float32), y[rows], spec, spec.inner_tolerance)
         held_out = x[fold == k].astype(np.float32)
         for i, model in enumerate(models):
             proba = _predict(model, _shares(y[rows], n_classes), held_out)

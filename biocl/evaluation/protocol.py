@@ -68,9 +68,10 @@ def cells(
     spec: EvaluateSpec, class_sets: Sequence[tuple[str, ...]], floors: Sequence[str], n_folds: int = 1
 ) -> Iterator[Cell]:
     """Every cell of a protocol, cheap modes first, so that an interrupted study has whole rows."""
-    rows = [(FLOOR_MODE, floor) for floor in floors]
-    for mode in sorted(spec.modes, key=("linear", "partial", "full").index):
-        rows += [(mode, PRETRAINED), (mode, UNTRAINED)]
+    rows: list[tuple[str, str]] = [(FLOOR_MODE, floor) for floor in floors]
+    for mode in ("linear", "partial", "full"):
+        if mode in spec.modes:
+            rows += [(mode, PRETRAINED), (mode, UNTRAINED)]
     for mode, arm in rows:
         for fold in range(n_folds):
             for classes in class_sets:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from biocl.encoders.build import build_encoder
+from biocl.encoders.build import Encoder, build_encoder
 from biocl.encoders.latents import Latents, read_out
 from biocl.encoders.spec import EncoderSpec
 from biocl.errors import UsageError
@@ -44,16 +44,17 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.encoder = build_encoder(spec, n_chans=n_chans)
+        self.encoder: Encoder = build_encoder(spec, n_chans=n_chans)
         self.vec_dim = spec.segments * self.encoder.out_dim
         self.projectors = nn.ModuleDict(
-            {name: build_projector(p, in_dim=self.projected_dim(name, terms or ())) for name, p in (projectors or {}).items()}
+            {
+                name: build_projector(p, in_dim=self.projected_dim(name, terms or ()))
+                for name, p in (projectors or {}).items()
+            }
         )
         self.heads = nn.ModuleDict(
             {
-                term.head: ClassificationHead(
-                    term.network, in_dim=self.vec_dim, n_outputs=n_outputs, n_aux=n_aux
-                )
+                term.head: ClassificationHead(term.network, in_dim=self.vec_dim, n_outputs=n_outputs, n_aux=n_aux)
                 for term in terms or ()
                 if isinstance(term, HeadTerm)
             }
@@ -69,6 +70,12 @@ class Model(nn.Module):
                 "Use one projector for each",
             )
         return self.vec_dim if reads <= {"vec"} else self.encoder.out_dim
+
+    def fit_aux(self, aux: torch.Tensor) -> None:
+        """Scale the auxiliary inputs of every head by the training windows' (n, n_aux)."""
+        for head in self.heads.values():
+            assert isinstance(head, ClassificationHead)
+            head.fit_aux(aux)
 
     def trunk(self, view: View) -> torch.Tensor:
         """The encoder's sequence (B, L, D) of a view, before dropout."""

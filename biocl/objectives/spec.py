@@ -147,11 +147,14 @@ class HeadTerm(Spec):
 
 def term_form(value: Any) -> str:
     """A term with the key ``head`` is a head, any other a contrast; so a mistake is reported for that form."""
-    return "head-term" if isinstance(value, HeadTerm) or (isinstance(value, dict) and "head" in value) else "contrast-term"
+    return (
+        "head-term" if isinstance(value, HeadTerm) or (isinstance(value, dict) and "head" in value) else "contrast-term"
+    )
 
 
 Term = Annotated[
-    Annotated[ContrastTerm, Tag("contrast-term")] | Annotated[HeadTerm, Tag("head-term")], Discriminator(term_form)
+    Annotated[ContrastTerm, Tag("contrast-term")] | Annotated[HeadTerm, Tag("head-term")],
+    Discriminator(term_form),
 ]
 
 

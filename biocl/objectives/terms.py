@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
@@ -49,8 +50,7 @@ def make_views(
     """Draw every view that an acting term names, once."""
     clean = View(batch.x, target=batch.label, valid=batch.valid)
     return {
-        name: make_view(clean, specs[name], hidden_dim=hidden_dim, generator=generator)
-        for name in needed_views(terms)
+        name: make_view(clean, specs[name], hidden_dim=hidden_dim, generator=generator) for name in needed_views(terms)
     }
 
 
@@ -160,10 +160,14 @@ def contrast_loss(
         return criteria.comet_id(reads[0], reads[1], ids, temperature=criterion.temperature), 0
     positives, ignore = positive_pairs(term, batch), ignored_pairs(term, batch)
     # Time courses have unit length already.
-    similarity = "dot" if term.read == "time-course" else "cosine"
+    similarity: Literal["dot", "cosine"] = "dot" if term.read == "time-course" else "cosine"
     if len(reads) == 1:
         loss, info = criteria.sup_con(
-            reads[0], positives & ~ignore, temperature=criterion.temperature, similarity=similarity, ignore=ignore
+            reads[0],
+            positives & ~ignore,
+            temperature=criterion.temperature,
+            similarity=similarity,
+            ignore=ignore,
         )
     else:
         loss, info = criteria.sup_con_views(

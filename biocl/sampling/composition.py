@@ -59,9 +59,7 @@ def epoch_batches(
                 epoch=epoch,
             )
         case FrozenTrialsBatch():
-            return frozen_trial_batches(
-                trial, batch_size=spec.size, order_seed=spec.order_seed, seed=seed, epoch=epoch
-            )
+            return frozen_trial_batches(trial, batch_size=spec.size, order_seed=spec.order_seed, seed=seed, epoch=epoch)
         case RandomBatch():
             return random_batches(len(patient), spec.size, seed, epoch)
 

@@ -138,9 +138,7 @@ def deal(n_cards: int, hand: int, n_hands: int, rng: np.random.Generator) -> np.
     return np.concatenate(dealt)[: n_hands * hand].reshape(n_hands, hand)
 
 
-def dealt_in_turn(
-    owner: np.ndarray, first: np.ndarray, size: np.ndarray, hand: int
-) -> tuple[np.ndarray, np.ndarray]:
+def dealt_in_turn(owner: np.ndarray, first: np.ndarray, size: np.ndarray, hand: int) -> tuple[np.ndarray, np.ndarray]:
     """Cards that each visit of an owner gets when its deck goes round and round.
 
     Returns

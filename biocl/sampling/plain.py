@@ -74,9 +74,9 @@ def frozen_order(trial: np.ndarray, order_seed: int) -> np.ndarray:
     starts = np.flatnonzero(np.diff(trial[by_trial])) + 1
     trials = np.split(by_trial, starts)
     inside = {size: old_permutation(size, order_seed) for size in {len(rows) for rows in trials}}
-    return np.concatenate(
-        [trials[i][inside[len(trials[i])]] for i in old_permutation(len(trials), order_seed)]
-    ).astype(np.int64)
+    return np.concatenate([trials[i][inside[len(trials[i])]] for i in old_permutation(len(trials), order_seed)]).astype(
+        np.int64
+    )
 
 
 def old_permutation(n: int, seed: int) -> np.ndarray:

@@ -169,12 +169,9 @@ def refuse(recording: Recording, findings: Sequence[Finding], spec: Conditioning
     """Raise `DataError` for the first finding that the conditioning does not allow."""
     for finding in findings:
         if getattr(spec, finding.problem) == "error":
-            what_to_do = (
-                "Correct the file's unit" if finding.problem == "range" else "Leave the recording out"
-            )
+            what_to_do = "Correct the file's unit" if finding.problem == "range" else "Leave the recording out"
             raise DataError(
                 f"Recording {recording.name}: {finding.message}",
                 recording.where,
-                f"{what_to_do}, choose other channels (data.channels), or accept it with "
-                f"data.{finding.problem}: keep",
+                f"{what_to_do}, choose other channels (data.channels), or accept it with data.{finding.problem}: keep",
             )

@@ -91,9 +91,7 @@ def polyphase_filter(up: int, down: int) -> tuple[NDArray[np.float32], int]:
     return np.concatenate([np.zeros(centre - half), taps]).astype(np.float32), centre
 
 
-def read_resampled(
-    read: Read, n_times: int, up: int, down: int, start: int, stop: int
-) -> NDArray[np.float32]:
+def read_resampled(read: Read, n_times: int, up: int, down: int, start: int, stop: int) -> NDArray[np.float32]:
     """Output steps `start` to `stop`, shape (stop - start, n_chans).
 
     Output `n` needs the input steps whose upsampled place lies within the filter around ``n * down``. The

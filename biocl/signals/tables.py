@@ -19,9 +19,7 @@ def read_npy(path: Path, sfreq: float, *, name: str, patient: str, session: str 
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(
-            f"This is not a NumPy array of numbers ({error})", path, "Save it with numpy.save"
-        ) from error
+        raise DataError(f"This is not a NumPy array of numbers ({error})", path, "Save it with numpy.save") from error
     if values.ndim != 2 or not values.size or values.dtype.kind not in "iuf":
         raise DataError(
             f"This array has shape {values.shape} and type {values.dtype}",
@@ -52,9 +50,7 @@ def numbers(file: TextIO) -> NDArray[np.float32]:
     try:
         return np.loadtxt(lines, delimiter=",", dtype=np.float32, ndmin=2)
     except ValueError:
-        return np.loadtxt(
-            lines, delimiter=",", dtype=np.float32, ndmin=2, converters=lambda text: float(text or "nan")
-        )
+        return np.loadtxt(lines, delimiter=",", dtype=np.float32, ndmin=2, converters=lambda text: float(text or "nan"))
 
 
 def read_csv(path: Path, sfreq: float, *, name: str, patient: str, session: str = "1") -> Recording:
@@ -71,9 +67,7 @@ def read_csv(path: Path, sfreq: float, *, name: str, patient: str, session: str 
             names = [text.strip().strip('"') for text in file.readline().split(",")]
             values = numbers(file)
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(
-            f"This table cannot be read ({error})", path, "Save numbers below one line of names"
-        ) from error
+        raise DataError(f"This table cannot be read ({error})", path, "Save numbers below one line of names") from error
     if not len(values) or values.shape[1] != len(names):
         raise DataError(
             f"This table names {len(names)} channels and has {values.shape[1] if values.size else 0} columns",

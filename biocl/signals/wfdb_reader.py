@@ -104,9 +104,7 @@ def read_header(record_path: Path) -> Any:
 
     path = record_path.parent / f"{record_path.name}.hea"
     if not path.is_file():
-        raise DataError(
-            "A record's header is missing", path, "Check the path; the record needs its .hea file"
-        )
+        raise DataError("A record's header is missing", path, "Check the path; the record needs its .hea file")
     try:
         header = wfdb.rdheader(str(record_path))
     except Exception as error:  # whatever the parser stumbles over, the header is not readable
@@ -119,9 +117,7 @@ def read_header(record_path: Path) -> Any:
         )
     named = [name for name in header.sig_name or [] if name is not None]
     if not header.n_sig or len(header.file_name or []) != header.n_sig:
-        raise damaged(
-            path, f"it announces {header.n_sig} signals and describes {len(header.file_name or [])}"
-        )
+        raise damaged(path, f"it announces {header.n_sig} signals and describes {len(header.file_name or [])}")
     if not header.sig_len or header.sig_len < 1:
         raise damaged(path, "it gives no number of samples in its first line")
     if not header.fs or not math.isfinite(header.fs) or header.fs <= 0:
@@ -163,9 +159,7 @@ def check_files(record_path: Path, header: Any) -> None:
             )
         columns = [index for index, other in enumerate(header.file_name) if other == file_name]
         samples = int(header.sig_len) * sum(per_frame[index] for index in columns)
-        needed = math.ceil(samples * FORMATS[header.fmt[columns[0]]][0]) + (
-            header.byte_offset[columns[0]] or 0
-        )
+        needed = math.ceil(samples * FORMATS[header.fmt[columns[0]]][0]) + (header.byte_offset[columns[0]] or 0)
         size = path.stat().st_size
         if size < max(needed, 1):
             raise DataError(

@@ -77,9 +77,7 @@ def split_of(content: SplitFile, fold: FoldFile, number: int) -> Split:
     for part, recordings in fold.intervals.items():
         for recording, intervals in recordings.items():
             if any(len(interval) != 2 for interval in intervals):
-                raise UsageError(
-                    f"An interval of recording {recording!r} in {part} is not [start, stop]", content.name
-                )
+                raise UsageError(f"An interval of recording {recording!r} in {part} is not [start, stop]", content.name)
     return Split(
         name=content.name,
         scope=content.scope,

@@ -50,9 +50,7 @@ def make_splits(
                     "split.name",
                     did_you_mean(spec.name, known),
                 )
-            splits = splits_from_json(
-                {"name": spec.name, **known[spec.name]}, f"the data set's split {spec.name!r}"
-            )
+            splits = splits_from_json({"name": spec.name, **known[spec.name]}, f"the data set's split {spec.name!r}")
         case FileSplit():
             splits = read_splits(Path(spec.file))
         case _ if spec.scope == "patient":
@@ -88,9 +86,7 @@ def check_names(split: Split, table: WindowTable) -> None:
             if patient not in known:
                 fix = did_you_mean(patient, known)
                 raise UsageError(f"The store has no patient {patient!r}, whom {part} lists", where, fix)
-    named = [
-        (part, recording) for part in PARTS for r in split.only.get(part, {}).values() for recording in r
-    ]
+    named = [(part, recording) for part in PARTS for r in split.only.get(part, {}).values() for recording in r]
     named += [(part, r) for key in (split.intervals, split.trials) for part in key for r in key[part]]
     for part, recording in named:
         if recording not in recordings:

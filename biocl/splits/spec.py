@@ -52,9 +52,7 @@ class RandomSplit(DrawnSplit):
         """Train and test need something, and the three make a whole."""
         train, validation, test = self.fractions
         if train <= 0 or test <= 0 or validation < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError(
-                "fractions are train, validation, test: they add up to 1, only validation may be 0"
-            )
+            raise ValueError("fractions are train, validation, test: they add up to 1, only validation may be 0")
         return self
 
 

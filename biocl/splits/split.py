@@ -79,11 +79,7 @@ class Split:
     @property
     def stamp(self) -> str:
         """What stands beside every result: the name, the scope and the marks."""
-        scope = (
-            "patient-independent"
-            if self.patient_independent
-            else f"scope {self.scope}, NOT patient-independent"
-        )
+        scope = "patient-independent" if self.patient_independent else f"scope {self.scope}, NOT patient-independent"
         return "; ".join([f"{self.name} ({scope})", *self.marks])
 
     def to_json(self) -> dict[str, Any]:
@@ -116,10 +112,7 @@ def fold_to_json(split: Split) -> dict[str, Any]:
         narrowed = getattr(split, key)
         if narrowed:
             fold[key] = {
-                part: {
-                    name: [list(v) if key == "intervals" else v for v in values]
-                    for name, values in names.items()
-                }
+                part: {name: [list(v) if key == "intervals" else v for v in values] for name, values in names.items()}
                 for part, names in narrowed.items()
             }
     return fold
@@ -134,9 +127,7 @@ def shared_patients(split: Split) -> list[str]:
 def check_lists(split: Split) -> None:
     """Parts are complete, nobody is listed twice in one, and what narrows names someone who is there."""
     if set(split.parts) != set(PARTS):
-        raise UsageError(
-            f"The parts of a split are {', '.join(PARTS)}, not {', '.join(split.parts)}", split.name
-        )
+        raise UsageError(f"The parts of a split are {', '.join(PARTS)}, not {', '.join(split.parts)}", split.name)
     for part, patients in split.parts.items():
         twice = [patient for patient in dict.fromkeys(patients) if patients.count(patient) > 1]
         if twice:

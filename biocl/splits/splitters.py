@@ -31,9 +31,7 @@ class Units:
 
 def patient_units(table: WindowTable, stratify: bool) -> Units:
     """Patients that have windows, in natural order of their names, whatever the order of the table."""
-    codes = sorted(
-        np.unique(table.rows["patient"]), key=lambda code: natural_key(table.names["patient"][code])
-    )
+    codes = sorted(np.unique(table.rows["patient"]), key=lambda code: natural_key(table.names["patient"][code]))
     keys = tuple(table.names["patient"][code] for code in codes)
     return Units("patients", keys, presence(table.rows["patient"], codes, table, stratify))
 
@@ -50,9 +48,7 @@ def trial_units(table: WindowTable, stratify: bool) -> Units:
     return Units("trials", keys, presence(table.rows["trial"], codes, table, stratify))
 
 
-def presence(
-    ids: NDArray[Any], codes: Sequence[int], table: WindowTable, stratify: bool
-) -> NDArray[np.bool_]:
+def presence(ids: NDArray[Any], codes: Sequence[int], table: WindowTable, stratify: bool) -> NDArray[np.bool_]:
     """Which classes occur in which unit, shape (n_units, n_classes); no classes when not stratified."""
     if not stratify:
         return np.zeros((len(codes), 0), np.bool_)
@@ -140,9 +136,7 @@ def leave_one_out_parts(units: Units, spec: LeaveOneOutSplit) -> Iterator[NDArra
         yield with_validation(units, test, spec.validation, spec.seed, fold)
 
 
-def with_validation(
-    units: Units, test: NDArray[np.bool_], share: float, seed: int, fold: int
-) -> NDArray[np.int64]:
+def with_validation(units: Units, test: NDArray[np.bool_], share: float, seed: int, fold: int) -> NDArray[np.int64]:
     """Parts of one fold: a stratified share of what is not tested validates."""
     rest = np.flatnonzero(~test)
     parts = np.full(len(test), TEST, np.int64)
@@ -265,9 +259,7 @@ def time_splits(table: WindowTable, spec: RandomSplit | KFoldSplit) -> list[Spli
                 "Use scope: patient, a shorter window or a shorter gap",
             )
         patients = {part: owners(table, intervals.get(part, {})) for part in PARTS}
-        splits.append(
-            Split(spec.kind, "time", patients, intervals=intervals, gap_s=gap_s, seed=spec.seed, fold=fold)
-        )
+        splits.append(Split(spec.kind, "time", patients, intervals=intervals, gap_s=gap_s, seed=spec.seed, fold=fold))
     return splits
 
 

@@ -147,9 +147,7 @@ def fill(
         if n_jobs > 1:
             scratch = folder.with_name("parts")
             scratch.mkdir()
-            results = convert_side_by_side(
-                dataset, entries, conditioning, file, n_jobs=n_jobs, scratch=scratch
-            )
+            results = convert_side_by_side(dataset, entries, conditioning, file, n_jobs=n_jobs, scratch=scratch)
         else:
             results = convert_here(dataset, entries, conditioning, file)
         with closing(results):

@@ -13,9 +13,7 @@ from biocl.store.table import WindowTable
 Scale = Literal["none", "window", "recording"]
 
 
-def gather(
-    store: Store, table: WindowTable, indices: NDArray[Any], scale: Scale = "none"
-) -> NDArray[np.float32]:
+def gather(store: Store, table: WindowTable, indices: NDArray[Any], scale: Scale = "none") -> NDArray[np.float32]:
     """Read a batch of windows.
 
     Parameters

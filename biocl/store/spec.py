@@ -79,6 +79,4 @@ class StretchTrials(Spec):
 
 
 WindowsSpec = Annotated[EventWindows | SlidingWindows | TrialWindows, Field(discriminator="kind")]
-TrialsSpec = Annotated[
-    NeighbourTrials | EventTrials | RecordingTrials | StretchTrials, Field(discriminator="kind")
-]
+TrialsSpec = Annotated[NeighbourTrials | EventTrials | RecordingTrials | StretchTrials, Field(discriminator="kind")]

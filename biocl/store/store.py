@@ -18,9 +18,7 @@ from biocl.signals.recording import Channel
 from biocl.store.table import WindowTable, read_table
 
 FORMAT = 1
-EVENT = np.dtype(
-    [("recording", "<i4"), ("onset_s", "<f8"), ("duration_s", "<f8"), ("kind", "<i2"), ("label", "<i4")]
-)
+EVENT = np.dtype([("recording", "<i4"), ("onset_s", "<f8"), ("duration_s", "<f8"), ("kind", "<i2"), ("label", "<i4")])
 
 
 def number_dtype(n_chans: int) -> np.dtype[Any]:
@@ -87,21 +85,15 @@ class Store:
             raise DataError("There is no prepared store here", path, "Make it with 'biocl data prepare'")
         meta = read_json(path / "store.json")
         if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-            raise DataError(
-                "This store has another format than this version of biocl reads", path, "Prepare it again"
-            )
+            raise DataError("This store has another format than this version of biocl reads", path, "Prepare it again")
         try:
             numbers = np.load(path / "recordings.npy")
             events = np.load(path / "events.npy")
             signals = np.load(path / "signals.npy", mmap_mode="r")
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"This store is damaged: {error}", path, "Delete it and prepare it again"
-            ) from error
+            raise DataError(f"This store is damaged: {error}", path, "Delete it and prepare it again") from error
         if signals.shape != (int(numbers["n_times"].sum()), len(meta["channels"])):
-            raise DataError(
-                "This store's signals do not fit its tables", path, "Delete it and prepare it again"
-            )
+            raise DataError("This store's signals do not fit its tables", path, "Delete it and prepare it again")
         return cls(path, meta, numbers, events, signals)
 
     def __reduce__(self) -> tuple[Callable[[str], Store], tuple[str]]:

@@ -181,9 +181,7 @@ def check_together(store: Store, windows: Windows, trials: Trials, aux: str | No
             "Use trials of kind event, recording or stretch",
         )
     if aux is not None and not isinstance(windows, EventWindows):
-        raise UsageError(
-            f"{aux} are scalars of events", "data.aux", "Use windows of kind event, or leave it out"
-        )
+        raise UsageError(f"{aux} are scalars of events", "data.aux", "Use windows of kind event, or leave it out")
     for key, spec in (("windows", windows), ("trials", trials)):
         kind = getattr(spec, "events", None)
         if kind is not None and kind not in store.event_kinds:
@@ -347,6 +345,5 @@ def nothing_remains(store: Store, dropped: Mapping[str, int]) -> DataError:
     return DataError(
         f"No window remains of {len(store)} recordings ({reasons})",
         store.path,
-        "Check data.windows, data.trials and data.classes: shorter windows, 'short: pad' or "
-        "'keep_unlabelled: true'",
+        "Check data.windows, data.trials and data.classes: shorter windows, 'short: pad' or 'keep_unlabelled: true'",
     )

@@ -21,7 +21,11 @@ def start_average(spec: AverageSpec | None, weights: Mapping[str, torch.Tensor])
 
 @torch.no_grad()
 def update_average(
-    spec: AverageSpec | None, average: Weights, n_averaged: int, weights: Mapping[str, torch.Tensor], step: int
+    spec: AverageSpec | None,
+    average: Weights,
+    n_averaged: int,
+    weights: Mapping[str, torch.Tensor],
+    step: int,
 ) -> int:
     """Take the weights after optimiser step `step` (counted from 1) into `average`, in place.
 

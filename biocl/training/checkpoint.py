@@ -67,9 +67,15 @@ def save_checkpoint(
     if final.exists():
         shutil.rmtree(final)
     with new_folder(final) as partial:
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, partial / "model.safetensors")
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in weights.items()},
+            partial / "model.safetensors",
+        )
         if average:
-            save_file({name: value.cpu().contiguous() for name, value in average.items()}, partial / "average.safetensors")
+            save_file(
+                {name: value.cpu().contiguous() for name, value in average.items()},
+                partial / "average.safetensors",
+            )
         if optimiser is not None:
             torch.save(optimiser, partial / "optimiser.pt")
         write_json(partial / "state.json", dict(state))
@@ -87,7 +93,11 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
     """Read the newest checkpoint of a run's ``checkpoints`` folder (or of one ``step-N`` folder)."""
     found = [folder] if (folder / "state.json").is_file() else checkpoints(folder)
     if not found:
-        raise UsageError("This run has no checkpoint", folder, "Run `biocl pretrain` to its first checkpoint, or name another run")
+        raise UsageError(
+            "This run has no checkpoint",
+            folder,
+            "Run `biocl pretrain` to its first checkpoint, or name another run",
+        )
     path = found[-1]
     try:
         average = path / "average.safetensors"
@@ -99,4 +109,8 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
             state=read_json(path / "state.json"),
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise DataError(f"This checkpoint cannot be read: {error}", path, "Delete this folder to fall back to the one before") from error
+        raise DataError(
+            f"This checkpoint cannot be read: {error}",
+            path,
+            "Delete this folder to fall back to the one before",
+        ) from error

@@ -10,7 +10,7 @@ import torch
 
 from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
-from biocl.store.gather import gather
+from biocl.store.gather import Scale, gather
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
 
@@ -29,7 +29,7 @@ class Windows:
 
     store: Store
     table: WindowTable
-    scale: str
+    scale: Scale
 
     def __len__(self) -> int:
         return len(self.table)

@@ -152,7 +152,15 @@ def fit(
             at.n_averaged = update_average(spec.average, at.average, at.n_averaged, model.state_dict(), at.step)
             if at.step % spec.log_every == 0 or at.step == n_steps:
                 mean_loss = at.loss_sum / at.loss_count
-                on_log(at.step, {**metrics, "mean_loss": mean_loss, "epoch": at.epoch, "lr": learning_rate(spec, at.step - 1, n_steps)})
+                on_log(
+                    at.step,
+                    {
+                        **metrics,
+                        "mean_loss": mean_loss,
+                        "epoch": at.epoch,
+                        "lr": learning_rate(spec, at.step - 1, n_steps),
+                    },
+                )
                 at.loss_sum, at.loss_count = 0.0, 0
             if validate is not None and due(at.step, spec.validate_every, n_steps):
                 on_log(at.step, validate(at.average or model.state_dict(), at.step))
@@ -215,9 +223,7 @@ def train_step(
     return metrics
 
 
-def begin(
-    model: Model, spec: TrainSpec, optimiser: torch.optim.Optimizer, resume: Checkpoint | None
-) -> Progress:
+def begin(model: Model, spec: TrainSpec, optimiser: torch.optim.Optimizer, resume: Checkpoint | None) -> Progress:
     """Progress at the start, or where `resume` stopped, with model and optimiser loaded."""
     if resume is None:
         average, counted = start_average(spec.average, model.state_dict())
@@ -254,7 +260,7 @@ def due(step: int, every: int | None, last: int) -> bool:
 def stop_requests() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM, so that a step is finished and saved before stopping."""
     seen: list[int] = []
-    previous: dict[int, Any] = {}
+    previous: dict[signal.Signals, Any] = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             previous[number] = signal.signal(number, lambda n, frame: seen.append(n))

@@ -14,9 +14,7 @@ from biocl.training.spec import OptimSpec
 
 def make_optimiser(parameters: Iterable[nn.Parameter], spec: OptimSpec) -> torch.optim.AdamW:
     """AdamW over the parameters that train."""
-    return torch.optim.AdamW(
-        [p for p in parameters if p.requires_grad], lr=spec.lr, weight_decay=spec.weight_decay
-    )
+    return torch.optim.AdamW([p for p in parameters if p.requires_grad], lr=spec.lr, weight_decay=spec.weight_decay)
 
 
 def learning_rate(spec: OptimSpec, step: int, n_steps: int) -> float:

@@ -82,7 +82,9 @@ def check_same(out: Path, *, config: str, split: Mapping[str, Any], kind: str) -
             "Resume with the same file and overrides, or start a new run",
         )
     if read_json(out / "split.json") != json.loads(json.dumps(dict(split))):
-        raise UsageError("The split differs from the one this run was started with", out / "split.json", "Start a new run")
+        raise UsageError(
+            "The split differs from the one this run was started with", out / "split.json", "Start a new run"
+        )
 
 
 def environment() -> dict[str, Any]:
@@ -159,6 +161,10 @@ def progress(title: str, total: int) -> Iterator[Any]:
         tenth = 10 * done // max(1, total)
         if tenth > shown:
             shown = tenth
-            print(f"{title}: {done}/{total} after {time.monotonic() - start:.0f} s {note}".rstrip(), file=sys.stderr, flush=True)
+            print(
+                f"{title}: {done}/{total} after {time.monotonic() - start:.0f} s {note}".rstrip(),
+                file=sys.stderr,
+                flush=True,
+            )
 
     yield advance

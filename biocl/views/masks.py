@@ -111,8 +111,6 @@ def _segments(
     """Which steps each segment covers, ``(n_samples, n_segments, n_times)``."""
     n_segments = max(min(n_segments, n_times // 2), 1)
     length = max(int(share * n_times), 1)
-    starts = torch.randint(
-        n_times - length + 1, (n_samples, n_segments, 1), generator=generator, device=device
-    )
+    starts = torch.randint(n_times - length + 1, (n_samples, n_segments, 1), generator=generator, device=device)
     steps = torch.arange(n_times, device=device)
     return (steps >= starts) & (steps < starts + length)

@@ -70,20 +70,27 @@ def draw_mask(
     device: torch.device,
 ) -> torch.Tensor:
     """Draw the boolean mask of a step: True is kept; (B, n_times), or (B, n_times, n_features)."""
-    common = {"generator": generator, "device": device}
     match step.mask:
         case "continuous":
             return masks.continuous_mask(
-                n_samples, n_times, n_segments=step.n_segments, share=step.share, **common
+                n_samples, n_times, n_segments=step.n_segments, share=step.share, generator=generator, device=device
             )
         case "binomial":
-            return masks.binomial_mask(n_samples, n_times, p=1 - step.share, **common)
+            return masks.binomial_mask(n_samples, n_times, p=1 - step.share, generator=generator, device=device)
         case "channel-continuous":
             return masks.channel_continuous_mask(
-                n_samples, n_times, n_features, n_segments=step.n_segments, share=step.share, **common
+                n_samples,
+                n_times,
+                n_features,
+                n_segments=step.n_segments,
+                share=step.share,
+                generator=generator,
+                device=device,
             )
         case "channel-binomial":
-            return masks.channel_binomial_mask(n_samples, n_times, n_features, p=1 - step.share, **common)
+            return masks.channel_binomial_mask(
+                n_samples, n_times, n_features, p=1 - step.share, generator=generator, device=device
+            )
 
 
 def both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -97,12 +97,18 @@ def test_finetune_leaves_predictions_per_window_and_per_patient(pretrained: Path
 
 def test_evaluate_shows_floors_and_untrained_and_resumes_without_a_change(pretrained: Path, tmp_path: Path) -> None:
     experiment = load_experiment(
-        Path("demo"), short("evaluate.labels=[2 patients, all]", "evaluate.draws=2", "evaluate.modes=[linear]")
+        Path("demo"),
+        short("evaluate.labels=[2 patients, all]", "evaluate.draws=2", "evaluate.modes=[linear]"),
     )
     text = evaluate(experiment, pretrained, tmp_path / "ev")
     results = read_json(tmp_path / "ev" / "results.json")
     arms = {(row["mode"], row["arm"]) for row in results["rows"]}
-    assert arms >= {("linear", "pretrained"), ("linear", "untrained"), ("floor", "majority"), ("floor", "amplitude")}
+    assert arms >= {
+        ("linear", "pretrained"),
+        ("linear", "untrained"),
+        ("floor", "majority"),
+        ("floor", "amplitude"),
+    }
     assert {row["labels"] for row in results["rows"]} == {"2 patients", "all"}
     assert results["differences"]
     cell = next((tmp_path / "ev" / "cells").glob("*pretrained*"))
@@ -125,7 +131,9 @@ def test_an_encoder_that_saw_test_patients_is_refused_or_marked(pretrained: Path
     other = short("split.seed=1", "evaluate.labels=[all]", "evaluate.modes=[linear]", "evaluate.draws=1")
     with pytest.raises(LeakageError, match="pretrained on"):
         evaluate(load_experiment(Path("demo"), other), pretrained, tmp_path / "refused")
-    marked = evaluate(load_experiment(Path("demo"), [*other, "evaluate.allow_seen=true"]), pretrained, tmp_path / "marked")
+    marked = evaluate(
+        load_experiment(Path("demo"), [*other, "evaluate.allow_seen=true"]), pretrained, tmp_path / "marked"
+    )
     assert "MARKED: pretrained on test patients" in marked
 
 
@@ -137,7 +145,12 @@ def test_test_labels_are_not_read_before_all_predictions_are_saved(
 
     experiment = load_experiment(
         Path("demo"),
-        short("evaluate.labels=[2 patients]", "evaluate.draws=1", "evaluate.modes=[linear, partial]", "finetune.max_steps=3"),
+        short(
+            "evaluate.labels=[2 patients]",
+            "evaluate.draws=1",
+            "evaluate.modes=[linear, partial]",
+            "finetune.max_steps=3",
+        ),
     )
     evaluate(experiment, pretrained, tmp_path / "true")
     real = setup.window_table
@@ -152,7 +165,18 @@ def test_test_labels_are_not_read_before_all_predictions_are_saved(
     # The draw of patients into parts is stratified, so it must be the written one.
     first = read_json(tmp_path / "true" / "split.json")["folds"][0]["patients"]
     file = tmp_path / "split.json"
-    file.write_text(json.dumps({"format": 1, "name": "same", "scope": "patient", "folds": [first], "allow_shared": [], "marks": []}))
+    file.write_text(
+        json.dumps(
+            {
+                "format": 1,
+                "name": "same",
+                "scope": "patient",
+                "folds": [first],
+                "allow_shared": [],
+                "marks": [],
+            }
+        )
+    )
     monkeypatch.setattr(setup, "window_table", shuffled)
     tree = experiment.model_dump(mode="json")
     tree["split"] = {"file": str(file), "scope": "patient"}
@@ -255,13 +279,28 @@ def test_a_shared_patient_is_refused_with_exit_code_4(tmp_path: Path) -> None:
     names = [f"P{number:03d}" for number in range(1, 21)]
     fold = {"train": names[:10], "validation": names[9:14], "test": names[14:]}
     (tmp_path / "split.json").write_text(
-        json.dumps({"format": 1, "name": "mine", "scope": "patient", "folds": [fold], "allow_shared": [], "marks": []})
+        json.dumps(
+            {
+                "format": 1,
+                "name": "mine",
+                "scope": "patient",
+                "folds": [fold],
+                "allow_shared": [],
+                "marks": [],
+            }
+        )
     )
     config = tmp_path / "c.yaml"
     text = (Path(__file__).parents[2] / "configs" / "demo.yaml").read_text()
-    config.write_text(text.replace("{kind: random, fractions: [0.5, 0.2, 0.3]}", "{file: " + str(tmp_path / "split.json") + "}"))
+    config.write_text(
+        text.replace("{kind: random, fractions: [0.5, 0.2, 0.3]}", "{file: " + str(tmp_path / "split.json") + "}")
+    )
     done = subprocess.run(
-        command("pretrain", str(config), "--out", str(tmp_path / "out")), capture_output=True, text=True, check=False, env=os.environ
+        command("pretrain", str(config), "--out", str(tmp_path / "out")),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ,
     )
     assert done.returncode == 4, done.stderr
     assert "P010" in done.stderr

@@ -40,9 +40,7 @@ def test_windows_come_back_bit_by_bit() -> None:
 
 
 def test_without_trials_every_window_is_one() -> None:
-    dataset = array_dataset(
-        X, Y, PATIENT, sfreq=3.0, channels=[Channel("a", "ecg", "mV"), Channel("b", "ecg", "mV")]
-    )
+    dataset = array_dataset(X, Y, PATIENT, sfreq=3.0, channels=[Channel("a", "ecg", "mV"), Channel("b", "ecg", "mV")])
     recording = dataset.read(dataset.entries(Path())[0])
     assert len(recording.events.of_kind("trial")) == 4
     assert recording.channel_names == ("a", "b")

@@ -109,9 +109,7 @@ def test_the_signature_tells_patients_apart(kind: str) -> None:
     def spread(size: float) -> float:
         spec = SyntheticSpec.model_validate({"kind": kind, "patient_signature": size, "n_trials": 4})
         cohort = Cohort(spec)
-        x = np.stack(
-            [features(windows(cohort.read(entry), spec), spec).mean(axis=0) for entry in cohort.entries()]
-        )
+        x = np.stack([features(windows(cohort.read(entry), spec), spec).mean(axis=0) for entry in cohort.entries()])
         return float(x.std(axis=0).mean())
 
     assert spread(2.0) > 2 * spread(0.0)

@@ -140,9 +140,7 @@ def test_raw_windows_keep_their_order_and_large_ones_are_averaged() -> None:
 
 def test_shape_sees_the_beat_wherever_it_stands_in_a_longer_window() -> None:
     beat = np.random.default_rng(1).normal(size=(12, 2, 100)).astype(np.float32)
-    long = np.concatenate(
-        [np.zeros((12, 2, 50), np.float32), beat, np.zeros((12, 2, 50), np.float32)], axis=-1
-    )
+    long = np.concatenate([np.zeros((12, 2, 50), np.float32), beat, np.zeros((12, 2, 50), np.float32)], axis=-1)
     short = floors.shape(Windows(beat, 125.0, np.zeros(12), event_s=0.3))
     wide = floors.shape(Windows(long, 125.0, np.zeros(12), event_s=0.7))
     assert short.shape == wide.shape == (12, 48)

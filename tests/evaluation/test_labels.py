@@ -167,9 +167,7 @@ def test_reference_windows_are_the_first_after_scikit_learns_shuffle() -> None:
     found = draw("first 1% windows", data=(patient, y))
     assert len(found.indices) == 43
     np.testing.assert_array_equal(found.indices, shuffle(np.arange(n), random_state=42)[:43])
-    np.testing.assert_array_equal(
-        draw("first 1% windows", 5, seed=3, data=(patient, y)).indices, found.indices
-    )
+    np.testing.assert_array_equal(draw("first 1% windows", 5, seed=3, data=(patient, y)).indices, found.indices)
 
 
 def test_unlabelled_windows_are_never_drawn() -> None:

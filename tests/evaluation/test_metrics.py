@@ -49,9 +49,7 @@ def by_sklearn(y, proba, weight=None):
         "macro_recall": recall_score(y, guess, **options),
         "macro_f1": f1_score(y, guess, **options),
         "auroc": np.mean([roc_auc_score(y == k, proba[:, k], sample_weight=weight) for k in present]),
-        "auprc": np.mean(
-            [average_precision_score(y == k, proba[:, k], sample_weight=weight) for k in present]
-        ),
+        "auprc": np.mean([average_precision_score(y == k, proba[:, k], sample_weight=weight) for k in present]),
     }
 
 
@@ -107,9 +105,7 @@ def test_each_patients_own_metrics() -> None:
         own = names == name
         expected = by_sklearn(y[own], proba[own]) | {"n_windows": own.sum()}
         assert row == pytest.approx(expected, abs=1e-12)
-    assert mean_over_units(table)["macro_f1"] == pytest.approx(
-        np.mean([r["macro_f1"] for r in table.values()])
-    )
+    assert mean_over_units(table)["macro_f1"] == pytest.approx(np.mean([r["macro_f1"] for r in table.values()]))
 
 
 def test_aggregation_by_mean_probability_and_by_vote() -> None:

@@ -18,11 +18,7 @@ def cohort(n: int = 400, n_features: int = 6, n_classes: int = 3, n_patients: in
     rng = np.random.default_rng(seed)
     y, patient = rng.integers(0, n_classes, n), rng.integers(0, n_patients, n)
     centres = rng.normal(size=(n_classes, n_features))
-    x = (
-        centres[y]
-        + rng.normal(size=(n, n_features))
-        + 0.5 * rng.normal(size=(n_patients, n_features))[patient]
-    )
+    x = centres[y] + rng.normal(size=(n, n_features)) + 0.5 * rng.normal(size=(n_patients, n_features))[patient]
     return 3 * x + 5, y, patient
 
 
@@ -32,9 +28,7 @@ def test_equal_to_scikit_learn(n_classes: int, weight: str) -> None:
     x, y, patient = cohort(n_classes=n_classes)
     spec = ProbeSpec(c=0.3, class_weight=weight, tolerance=1e-8)
     probe = fit_probe(x[:300], y[:300], patient[:300], n_classes=n_classes, spec=spec)
-    single = LogisticRegression(
-        C=0.3, class_weight=None if weight == "none" else weight, tol=1e-8, max_iter=1000
-    )
+    single = LogisticRegression(C=0.3, class_weight=None if weight == "none" else weight, tol=1e-8, max_iter=1000)
     expected = make_pipeline(StandardScaler(), single).fit(x[:300], y[:300]).predict_proba(x[300:])
     np.testing.assert_allclose(probe.predict_proba(x[300:]), expected, atol=1e-6)
 

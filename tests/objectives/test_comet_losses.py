@@ -13,9 +13,7 @@ from torch import Tensor
 from biocl.objectives import criteria
 
 GOLDEN1, GOLDEN2 = (
-    torch.from_numpy(draw)
-    for rng in [np.random.RandomState(0)]
-    for draw in (rng.randn(6, 12, 5), rng.randn(6, 12, 5))
+    torch.from_numpy(draw) for rng in [np.random.RandomState(0)] for draw in (rng.randn(6, 12, 5), rng.randn(6, 12, 5))
 )
 
 
@@ -64,9 +62,7 @@ def test_comet_losses_are_finite(dtype: torch.dtype, case: str) -> None:
     z1, z2 = (z.to(dtype).clone().requires_grad_() for _ in range(2))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype != torch.float32):
         loss = criteria.comet_id(z1, z2, torch.tensor([4, 4]))
-        loss = (
-            loss + criteria.hierarchical_max(sample, z1, z2) + criteria.hierarchical_max(observation, z1, z2)
-        )
+        loss = loss + criteria.hierarchical_max(sample, z1, z2) + criteria.hierarchical_max(observation, z1, z2)
     loss.backward()
     assert loss.isfinite()
     assert z1.grad is not None

@@ -56,9 +56,7 @@ def test_info_nce_values(temperature: float, one_way: float, both_ways: float) -
 @pytest.mark.parametrize(("temperature", "value"), [(0.1, 2.892389), (0.5, 1.432274), (1.0, 1.602287)])
 def test_nt_xent_values(temperature: float, value: float) -> None:
     assert float(one_group(A, B, temperature=temperature)) == pytest.approx(value, abs=1e-6)
-    as_sup_con, _ = criteria.sup_con(
-        torch.cat([A, B]), equal_labels(*range(4), *range(4)), temperature=temperature
-    )
+    as_sup_con, _ = criteria.sup_con(torch.cat([A, B]), equal_labels(*range(4), *range(4)), temperature=temperature)
     assert float(as_sup_con) == pytest.approx(value, abs=1e-6)
 
 
@@ -122,9 +120,7 @@ def slow_nt_xent(z1: Tensor, z2: Tensor, temperature: float, ignore: Tensor) -> 
 
 @pytest.mark.parametrize("shape", [(3, 4, 2), (2, 1, 3), (40, 2, 2)])
 @pytest.mark.parametrize("chunk", [1, 2**18])
-def test_nt_xent_equals_the_loop(
-    shape: tuple[int, int, int], chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nt_xent_equals_the_loop(shape: tuple[int, int, int], chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules["biocl.objectives.criteria.nt_xent"].CHUNK_SCORES, "cpu", chunk)
     torch.manual_seed(0)
     ignore = torch.rand(shape[1], shape[1]) < 0.4
@@ -137,9 +133,7 @@ def test_nt_xent_equals_the_loop(
         torch.testing.assert_close(ours, loops)
 
 
-def slow_sup_con_views(
-    z1: Tensor, z2: Tensor, positives: Tensor, temperature: float, self_pair: str
-) -> Tensor:
+def slow_sup_con_views(z1: Tensor, z2: Tensor, positives: Tensor, temperature: float, self_pair: str) -> Tensor:
     """Anchor by anchor, in both directions."""
     rows = []
     for anchors, others in ((z1, z2), (z2, z1)):

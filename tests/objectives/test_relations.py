@@ -20,9 +20,7 @@ def test_an_unknown_id_matches_nothing() -> None:
     assert not same_id(torch.tensor([-1, -1])).any()
 
 
-windows = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(0, 12), st.integers(1, 6)), min_size=1, max_size=8
-)
+windows = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 12), st.integers(1, 6)), min_size=1, max_size=8)
 
 
 @settings(max_examples=60, deadline=None)

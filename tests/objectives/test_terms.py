@@ -28,7 +28,10 @@ def comet_terms(**weights: float) -> list[Term]:
         ContrastTerm(**masked, relation="same-sample", criterion=dot, weight=weights.get("sample", 0.25)),
         ContrastTerm(**clean, relation="same-trial", criterion={"name": "sup-con"}, weight=weights.get("trial", 0.25)),
         ContrastTerm(
-            **clean, relation="same-patient", criterion={"name": "sup-con"}, weight=weights.get("patient", 0.25)
+            **clean,
+            relation="same-patient",
+            criterion={"name": "sup-con"},
+            weight=weights.get("patient", 0.25),
         ),
     ]
 
@@ -78,7 +81,11 @@ def test_a_view_that_several_terms_name_is_encoded_once() -> None:
 def test_weights_scale_their_term_and_zero_removes_it_with_its_passes() -> None:
     net, data = model([]).eval(), batch()
     _, values = loss_of(net, comet_terms(), data)
-    for name, relation in (("observation", "same-time-step"), ("sample", "same-sample"), ("trial", "same-trial")):
+    for name, relation in (
+        ("observation", "same-time-step"),
+        ("sample", "same-sample"),
+        ("trial", "same-trial"),
+    ):
         base, _ = loss_of(net, comet_terms(), data)
         raised, _ = loss_of(net, comet_terms(**{name: 0.75}), data)
         assert raised - base == pytest.approx(0.5 * values[relation], rel=1e-4)
@@ -90,7 +97,11 @@ def test_weights_scale_their_term_and_zero_removes_it_with_its_passes() -> None:
 def test_redrawn_dropout_differs_between_terms_and_needs_no_pass() -> None:
     terms = [
         ContrastTerm(
-            views=["clean", "clean"], redraw_dropout=True, relation="same-trial", criterion={"name": "sup-con"}, label=name
+            views=["clean", "clean"],
+            redraw_dropout=True,
+            relation="same-trial",
+            criterion={"name": "sup-con"},
+            label=name,
         )
         for name in ("first", "second")
     ]
@@ -146,7 +157,10 @@ def test_a_head_term_learns_from_labels_and_auxiliary_inputs() -> None:
 @pytest.mark.parametrize(
     ("term", "message"),
     [
-        ({"views": ["clean", "clean"], "relation": "same-trial", "criterion": {"name": "sup-con"}}, "one draw"),
+        (
+            {"views": ["clean", "clean"], "relation": "same-trial", "criterion": {"name": "sup-con"}},
+            "one draw",
+        ),
         ({"views": ["a", "b"], "relation": "same-trial", "criterion": {"name": "nt-xent"}}, "use sup-con"),
         ({"views": ["a", "b"], "relation": "same-time-step", "criterion": {"name": "nt-xent"}}, "read: seq"),
         ({"views": ["a"], "relation": "same-sample", "criterion": {"name": "nt-xent"}}, "two views"),

@@ -17,9 +17,7 @@ from biocl.sampling.plain import frozen_trial_batches, random_batches
 from biocl.sampling.spec import BatchSpec, HierarchicalBatch
 
 
-def cohort(
-    trials_of_patient: list[int], windows_of_trial: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def cohort(trials_of_patient: list[int], windows_of_trial: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Patient and trial ids in random row order."""
     patient_of_trial = np.repeat(np.arange(len(trials_of_patient)), trials_of_patient)
     trial = np.repeat(np.arange(len(patient_of_trial)), windows_of_trial)

@@ -58,9 +58,7 @@ def test_a_gap_is_refused_with_its_times() -> None:
     text = refusal(lead(values))
     for part in ("r1", "II", "2.500 s to 3.000 s", "1 stretches", "folder/r1", "data.nan: keep"):
         assert part in text
-    refuse(
-        lead(values), check_recording(lead(values), statistics(lead(values))), ConditioningSpec(nan="keep")
-    )
+    refuse(lead(values), check_recording(lead(values), statistics(lead(values))), ConditioningSpec(nan="keep"))
 
 
 def test_a_flat_lead_is_refused() -> None:

@@ -43,9 +43,7 @@ def test_resampling_equals_scipy(sfreq: int, resample_hz: int, n_times: int) -> 
     n_times=st.integers(1, 900),
     cuts=st.lists(st.integers(0, 900), max_size=6),
 )
-def test_any_blocks_give_the_bits_of_the_whole(
-    rates: tuple[float, float], n_times: int, cuts: list[int]
-) -> None:
+def test_any_blocks_give_the_bits_of_the_whole(rates: tuple[float, float], n_times: int, cuts: list[int]) -> None:
     found = resample(noise(rates[0], n_times), rates[1])
     edges = sorted({0, found.n_times, *(cut for cut in cuts if cut < found.n_times)})
     parts = [found.read(start, stop) for start, stop in pairwise(edges)]

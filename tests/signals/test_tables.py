@@ -26,9 +26,7 @@ def test_a_table_with_units_and_gaps(tmp_path: Path, suffix: str) -> None:
     text = "II (mV),wrist x (m/s2)\n1,2\n3.5,\n-1e-3,4\n"
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
     found = read_csv(path, 10.0, name="a", patient="p")
-    np.testing.assert_array_equal(
-        found.signal(), np.array([[1, 2], [3.5, np.nan], [-1e-3, 4]], dtype=np.float32)
-    )
+    np.testing.assert_array_equal(found.signal(), np.array([[1, 2], [3.5, np.nan], [-1e-3, 4]], dtype=np.float32))
     assert [(c.name, c.kind, c.unit) for c in found.channels] == [
         ("II", "ecg", "mV"),
         ("wrist x", "acc", "m/s2"),

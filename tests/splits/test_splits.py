@@ -84,9 +84,7 @@ def patients_in(table: WindowTable, rows: np.ndarray) -> set[str]:
     seed=st.integers(0, 5),
     stratify=st.booleans(),
 )
-def test_patient_splits_are_disjoint_and_complete(
-    n_patients: int, kind: str, seed: int, stratify: bool
-) -> None:
+def test_patient_splits_are_disjoint_and_complete(n_patients: int, kind: str, seed: int, stratify: bool) -> None:
     table = cohort(n_patients, 3)
     splits = make_splits(parse({"kind": kind, "seed": seed, "stratify": stratify}), table)
     tested: list[str] = []
@@ -185,9 +183,7 @@ for keys in [*scopes, {"kind": "k-fold"}]:
 
 def test_another_seed_is_another_draw() -> None:
     table = cohort(23)
-    drawn = {
-        make_splits(parse({"kind": "random", "seed": seed}), table)[0].parts["test"] for seed in range(6)
-    }
+    drawn = {make_splits(parse({"kind": "random", "seed": seed}), table)[0].parts["test"] for seed in range(6)}
     assert len(drawn) > 3
 
 
@@ -453,8 +449,7 @@ def test_mitdb_lists() -> None:
     for split in (ours, published):
         parts = assign(split, table)
         held[split.name] = {
-            part: {table.names["recording"][code] for code in table.rows["recording"][parts[part]]}
-            for part in PARTS
+            part: {table.names["recording"][code] for code in table.rows["recording"][parts[part]]} for part in PARTS
         }
     assert ours.patient_independent
     assert not published.patient_independent

@@ -56,9 +56,7 @@ def test_what_is_stored_is_what_was_read(make_store, make_recording, monkeypatch
     assert store.session_names == ("1", "2")
     assert store.channels == recordings[0].channels
     assert store.sfreq == 10.0
-    for recording, stored in zip(
-        [recordings[2], recordings[1], recordings[0]], store.recordings, strict=True
-    ):
+    for recording, stored in zip([recordings[2], recordings[1], recordings[0]], store.recordings, strict=True):
         read = recording.signal()
         assert np.array_equal(store.signal(recording.name), read)
         assert (stored.name, stored.patient, stored.session) == (
@@ -178,9 +176,7 @@ def test_an_implausible_recording_fails_the_build(
 
 def test_recordings_must_be_alike(tmp_path: Path, make_dataset, make_recording) -> None:
     a = make_recording("a")
-    renamed = replace(
-        make_recording("b"), channels=(Channel("c0", "other", "NU"), Channel("x", "other", "NU"))
-    )
+    renamed = replace(make_recording("b"), channels=(Channel("c0", "other", "NU"), Channel("x", "other", "NU")))
     for other, words in [
         (replace(make_recording("b"), sfreq=20.0), "data.resample_hz"),
         (renamed, "data.channels"),
@@ -222,9 +218,7 @@ def test_gaps_that_are_kept_are_marked(make_store, make_recording, monkeypatch) 
 
 
 @pytest.mark.parametrize("number", [0, 3])
-def test_a_full_disk_leaves_nothing(
-    tmp_path: Path, make_dataset, make_recording, monkeypatch, number: int
-) -> None:
+def test_a_full_disk_leaves_nothing(tmp_path: Path, make_dataset, make_recording, monkeypatch, number: int) -> None:
     calls = []
     write = convert_module.write_block
 
@@ -247,9 +241,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, make_dataset, make_recording) -> 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_store(
-            make_dataset([make_recording(f"r{i}") for i in range(5)]), None, tmp_path / "s", on_progress=stop
-        )
+        build_store(make_dataset([make_recording(f"r{i}") for i in range(5)]), None, tmp_path / "s", on_progress=stop)
     assert left_beside(tmp_path / "s") == []
 
 
@@ -312,9 +304,7 @@ def test_two_builders_do_not_meet(tmp_path: Path, make_dataset, make_recording) 
     assert left_beside(out) == ["s"]
 
 
-def test_remains_of_a_builder_killed_after_the_rename_are_removed(
-    tmp_path: Path, make_dataset, make_recording
-) -> None:
+def test_remains_of_a_builder_killed_after_the_rename_are_removed(tmp_path: Path, make_dataset, make_recording) -> None:
     out = tmp_path / "s"
     dataset = make_dataset([make_recording("a")])
     build_store(dataset, None, out)
@@ -352,9 +342,7 @@ def test_a_store_travels_to_other_processes_by_its_path(make_store, make_recordi
 
 def test_opening_many_recordings_takes_milliseconds(make_store, make_recording) -> None:
     beats = Events.of("beat", np.arange(10) / 10)
-    store = make_store(
-        [make_recording(f"r{i}", 10, patient=f"p{i % 99}", events=beats) for i in range(2_000)]
-    )
+    store = make_store([make_recording(f"r{i}", 10, patient=f"p{i % 99}", events=beats) for i in range(2_000)])
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -373,9 +361,7 @@ def test_describe(tmp_path: Path) -> None:
     assert text["events"] == {"trial": 24}
 
 
-def test_a_data_set_without_default_windows_is_prepared_all_the_same(
-    make_store, make_recording, make_dataset
-) -> None:
+def test_a_data_set_without_default_windows_is_prepared_all_the_same(make_store, make_recording, make_dataset) -> None:
     bare = make_store([make_recording("a")])
     with pytest.raises(DataError, match="no default windows"):
         bare.windows  # noqa: B018

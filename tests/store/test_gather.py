@@ -22,9 +22,7 @@ def slow(store: Store, table: WindowTable, indices: np.ndarray, scale: str) -> n
         begin = int(row["start"]) + first
         signal = store.signal(recording.name)[begin : begin + n].astype(np.float64)
         if scale != "none":
-            mean, std = (
-                (recording.mean, recording.std) if scale == "recording" else (signal.mean(0), signal.std(0))
-            )
+            mean, std = (recording.mean, recording.std) if scale == "recording" else (signal.mean(0), signal.std(0))
             signal = np.where(std > 0, (signal - mean) / np.where(std > 0, std, 1), 0)
         window = np.zeros((row["length"], signal.shape[1]))
         window[first : first + n] = signal

@@ -22,9 +22,7 @@ from biocl.store.windows import derive_windows
 BEATS = {"kind": "event", "events": "beat", "before_s": 0.3, "after_s": 0.5}  # 8 steps at 10 Hz
 
 
-def derive(
-    store: Store, windows: dict[str, Any], trials: dict[str, Any], *args: Any, **keys: Any
-) -> WindowTable:
+def derive(store: Store, windows: dict[str, Any], trials: dict[str, Any], *args: Any, **keys: Any) -> WindowTable:
     return derive_windows(
         store,
         TypeAdapter(WindowsSpec).validate_python(windows),
@@ -131,9 +129,7 @@ def test_sliding_windows_and_what_is_too_short(make_store, make_recording) -> No
         (1, 0, 9),
         (2, 0, 20),
     ]
-    with pytest.raises(
-        DataError, match=r"No window remains of 3 recordings \(shorter than a window: 3\)"
-    ) as caught:
+    with pytest.raises(DataError, match=r"No window remains of 3 recordings \(shorter than a window: 3\)") as caught:
         derive(store, {**spec, "length_s": 6.0}, {"kind": "recording"})
     assert "short: pad" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -141,9 +137,7 @@ def test_sliding_windows_and_what_is_too_short(make_store, make_recording) -> No
 
 def test_stretches(make_store, make_recording) -> None:
     store = make_store([make_recording("a", 47), make_recording("b", 20)])
-    table = derive(
-        store, {"kind": "sliding", "length_s": 1.0, "step_s": 0.5}, {"kind": "stretch", "length_s": 2.0}
-    )
+    table = derive(store, {"kind": "sliding", "length_s": 1.0, "step_s": 0.5}, {"kind": "stretch", "length_s": 2.0})
     assert columns(table, "recording", "start", "trial") == [
         *((0, start, 0) for start in (0, 5, 10)),
         *((0, start, 1) for start in (20, 25, 30)),
@@ -161,9 +155,7 @@ def test_gaps_are_left_out_and_end_pseudo_trials(make_store, make_recording) -> 
     around = derive(store, BEATS, {"kind": "neighbours", "n_samples": 3})
     assert columns(around, "start", "trial") == [(2, 0), (11, 0), (27, 1), (37, 1), (47, 1), (67, 2), (77, 2)]
     assert around.dropped == {"touches a gap": 2}
-    table = derive(
-        store, {"kind": "sliding", "length_s": 1.0, "step_s": 1.0}, {"kind": "stretch", "length_s": 5.0}
-    )
+    table = derive(store, {"kind": "sliding", "length_s": 1.0, "step_s": 1.0}, {"kind": "stretch", "length_s": 5.0})
     assert columns(table, "start", "trial")[:8] == [
         *((start, 0) for start in (0, 10)),
         *((start, 1) for start in (30, 40)),
@@ -181,9 +173,7 @@ def test_gaps_are_left_out_and_end_pseudo_trials(make_store, make_recording) -> 
     n_samples=st.integers(1, 5),
     seed=st.integers(0, 1000),
 )
-def test_neighbours_equal_a_slow_loop(
-    make_store, make_recording, lengths, beat_share, n_samples, seed
-) -> None:
+def test_neighbours_equal_a_slow_loop(make_store, make_recording, lengths, beat_share, n_samples, seed) -> None:
     rng = np.random.default_rng(seed)
     recordings = []
     for i, n in enumerate(lengths):
@@ -239,9 +229,7 @@ def test_rr_intervals_equal_a_slow_loop(make_store, make_recording, sizes: list[
     onsets = [1 + np.cumsum(rng.uniform(0.3, 2.0, n)) for n in sizes]
     if not sum(sizes):
         return
-    recordings = [
-        make_recording(f"r{i}", 1000, events=Events.of("beat", onset)) for i, onset in enumerate(onsets)
-    ]
+    recordings = [make_recording(f"r{i}", 1000, events=Events.of("beat", onset)) for i, onset in enumerate(onsets)]
     store = make_store(recordings)
     table = derive(store, BEATS, {"kind": "recording"}, aux="rr-intervals")
     expected = np.concatenate([slow_rr(onset.tolist()).reshape(-1, 6) for onset in onsets])
@@ -302,9 +290,7 @@ def test_keys_that_do_not_go_together(make_store, make_recording) -> None:
 def test_110_000_beats_take_well_under_a_second(make_store, make_recording) -> None:
     onset = np.arange(1, 2300) * 0.7
     labels = np.random.default_rng(0).choice(["N", "S", "V"], len(onset))
-    recordings = [
-        make_recording(f"r{i}", 18_000, 1, events=Events.of("beat", onset, 0.0, labels)) for i in range(48)
-    ]
+    recordings = [make_recording(f"r{i}", 18_000, 1, events=Events.of("beat", onset, 0.0, labels)) for i in range(48)]
     store = make_store(recordings, classes=("N", "S", "V"))
     start = time.perf_counter()
     table = derive(store, BEATS, {"kind": "neighbours"}, aux="rr-intervals")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable
@@ -32,9 +33,7 @@ TERMS: list[Term] = [
         pool="hierarchical-max",
         criterion={"name": "nt-xent", "similarity": "dot", "temperature": 1.0},
     ),
-    ContrastTerm(
-        views=["clean", "clean"], redraw_dropout=True, relation="same-trial", criterion={"name": "sup-con"}
-    ),
+    ContrastTerm(views=["clean", "clean"], redraw_dropout=True, relation="same-trial", criterion={"name": "sup-con"}),
 ]
 MASK = [MaskStep(mask="continuous")]
 VIEWS = {"clean": [], "masked_1": MASK, "masked_2": MASK}
@@ -104,7 +103,14 @@ def test_same_seed_gives_the_same_losses_and_leaves_the_global_stream_alone() ->
 )
 def test_resume_repeats_the_next_steps_bit_by_bit(tmp_path: Path, average: object) -> None:
     spec = TrainSpec(
-        steps=20, log_every=1, lr=1e-2, checkpoint_every=7, warmup_steps=3, schedule="cosine", accumulate=2, average=average
+        steps=20,
+        log_every=1,
+        lr=1e-2,
+        checkpoint_every=7,
+        warmup_steps=3,
+        schedule="cosine",
+        accumulate=2,
+        average=average,
     )
     whole, net = run(20, spec=spec, checkpoints=tmp_path / "whole")
 
@@ -223,4 +229,4 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
     assert rates[4] == 1.0
     assert rates[20] == pytest.approx(0.0)
-    assert all(a >= b for a, b in zip(rates[4:], rates[5:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates))
