@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 N_TIMES, N_CHANS = 300, 15
@@ -137,6 +138,7 @@ def our_step(checkout: Path, n_samples: int, precision: str = "float32") -> Step
     from biocl.objectives.model import Model
     from biocl.objectives.spec import CometId, ContrastTerm, NTXent
     from biocl.objectives.terms import make_views, step_loss
+    from biocl.randomness import integer_seed
     from biocl.training.averaging import start_average, update_average
     from biocl.training.optimisation import autocast, make_optimiser
     from biocl.training.spec import OptimSpec, UniformAverage
@@ -175,13 +177,20 @@ def our_step(checkout: Path, n_samples: int, precision: str = "float32") -> Step
     optimiser = make_optimiser(model.parameters(), OptimSpec(lr=1e-4))
     uniform = UniformAverage(kind="uniform", include_init=True)
     average, counted = start_average(uniform, model.state_dict())
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator()
     n_steps = 0
 
     def step() -> float:
         nonlocal counted, n_steps
         optimiser.zero_grad()
-        drawn = make_views(batch, views, terms, hidden_dim=spec.hidden_dim, generator=generator)
+        drawn = make_views(
+            batch,
+            views,
+            terms,
+            hidden_dim=spec.hidden_dim,
+            generator=generator,
+            seed_of=partial(integer_seed, 0, n_steps),
+        )
         with autocast(precision, x.device):
             loss = step_loss(model, batch, drawn, terms)
         loss.total.backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from biocl import __version__
-from biocl.errors import BioclError
+from biocl.errors import BioclError, Interrupted
 
 app = typer.Typer(
     help="Contrastive pretraining on EEG, ECG and IMU recordings, judged on unseen patients.",
@@ -241,8 +242,10 @@ def doctor(as_json: Json = False) -> None:
 
 
 def main() -> None:
-    """Entry point: errors become one paragraph and an exit code."""
+    """Entry point: errors become one paragraph and an exit code; a stop request is one of them."""
     debug = "--debug" in sys.argv
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         app(args=[word for word in sys.argv[1:] if word != "--debug"])
     except BioclError as error:
@@ -250,9 +253,13 @@ def main() -> None:
             raise
         print(f"error: {error.paragraph()}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("error: Stopped by the keyboard before anything needed saving.", file=sys.stderr)
-        raise SystemExit(5) from None
+
+
+def stop(number: int, frame: object) -> None:
+    """What a signal does outside training, which finishes its step and saves first."""
+    raise Interrupted(
+        "Stopped on request; nothing that was finished is lost", fix="The same command with --resume goes on from there"
+    )
 
 
 if __name__ == "__main__":

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import io
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from biocl.encoders.spec import EncoderSpec
 from biocl.errors import UsageError
+from biocl.evaluation.labels import parse_labels
 from biocl.evaluation.spec import EvaluateSpec
 from biocl.files import digest
 from biocl.objectives.spec import ProjectorSpec, Term
@@ -83,6 +85,17 @@ class Experiment(Spec):
     finetune: FinetuneSpec = FinetuneSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
 
+    @field_validator("finetune", mode="before")
+    @classmethod
+    def _label_unit(cls, finetune: Any) -> Any:
+        # Before the type check, so that a bare number is told about units rather than about strings.
+        if isinstance(finetune, dict) and "labels" in finetune:
+            try:
+                return {**finetune, "labels": parse_labels(str(finetune["labels"])).text}
+            except UsageError as error:
+                raise ValueError(f"labels: {error.what}. {error.fix}") from error
+        return finetune
+
     @model_validator(mode="after")
     def _names_are_known(self) -> Experiment:
         for number, term in enumerate(self.terms):
@@ -124,7 +137,13 @@ def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | 
         Naming file, line and key, with the nearest known key.
     """
     path = find_config(source)
-    tree = read_yaml(path.read_text(encoding="utf-8"), path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"This configuration cannot be read ({error})", path, "Save it as a text file, UTF-8"
+        ) from error
+    tree = read_yaml(text, path)
     for override in overrides:
         apply_override(tree, override)
     if seed is not None:
@@ -154,7 +173,7 @@ def find_config(source: Path) -> Path:
 def read_yaml(text: str, where: Path | str) -> dict[str, Any]:
     """YAML 1.2 to plain values that remember their lines."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         tree = YAML(typ="rt").load(text)
@@ -163,6 +182,9 @@ def read_yaml(text: str, where: Path | str) -> dict[str, Any]:
         raise UsageError(
             f"This is not valid YAML: {error.problem}", f"{where}, line {line}", "Mend that line"
         ) from error
+    except YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"This is not valid YAML: {reason}", where, "Save it again as plain text") from error
     if not isinstance(tree, dict):
         raise UsageError(
             "A configuration is a mapping of keys to values", where, "See `biocl config copy demo my.yaml`"
@@ -237,16 +259,33 @@ def explain_problem(problem: Mapping[str, Any], tree: Any, path: Path) -> str:
             shown.append(str(part))
         elif not is_union_tag(part):
             shown.append(str(part))
-    key = ".".join(shown) or "the file"
+    key = ".".join(shown)
     place = f" (line {line})" if line else ""
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(shown[-1], sorted(all_keys()), n=1)
-        return f"{key}{place} is not a known key{f', did you mean {near[0]}?' if near else ''}."
+        near = nearest_key(shown)
+        return f"{key}{place} is not a known key{f', did you mean {near[0]}?' if near else '.'}"
     if problem["type"] == "missing":
         return f"{key} is missing."
+    if problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        discriminator = context["discriminator"].strip("'")
+        return f"{key}{place}: {discriminator} is {context['tag']!r}, not one of {context['expected_tags']}."
+    if not key:
+        return f"{message}."
+    message = message.replace("Input should", "should", 1)
     got = f", not {problem['input']!r}" if isinstance(problem.get("input"), str | int | float | bool) else ""
     return f"{key}{place}: {message}{got}."
+
+
+def nearest_key(shown: list[str]) -> list[str]:
+    """The known key nearest to the last part: among those that stand beside it, else among all."""
+    parent = re.sub(r"\.\d+", "[]", ".".join(shown[:-1]))
+    beside = {name.rpartition(".")[2] for name, _, _ in walk_keys(Experiment) if name.rpartition(".")[0] == parent}
+    for known in (beside, {name.split(".")[-1] for name, _, _ in walk_keys(Experiment)}):
+        if near := difflib.get_close_matches(shown[-1], sorted(known), n=1):
+            return near
+    return []
 
 
 def is_union_tag(part: Any) -> bool:
@@ -269,11 +308,6 @@ UNION_TAGS = {
     "float",
     "str",
 }
-
-
-def all_keys() -> set[str]:
-    """The last part of every known key."""
-    return {name.split(".")[-1] for name, _, _ in walk_keys(Experiment)}
 
 
 def walk_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, type[BaseModel]]]:

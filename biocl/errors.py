@@ -26,12 +26,18 @@ class BioclError(Exception):
 
     def paragraph(self) -> str:
         """One paragraph: what, where, what to do."""
-        parts = [self.what.rstrip(".") + "."]
+        parts = [sentence(self.what)]
         if self.where is not None:
             parts.append(f"Where: {self.where}.")
         if self.fix is not None:
-            parts.append(self.fix.rstrip(".") + ".")
+            parts.append(sentence(self.fix))
         return " ".join(parts)
+
+
+def sentence(text: str) -> str:
+    """The text with one full stop, or with the question mark it has."""
+    text = text.rstrip(".")
+    return text if text.endswith("?") else f"{text}."
 
 
 class UsageError(BioclError):

@@ -9,11 +9,22 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from biocl.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A file that may not grow any further counts as a full disk: the same is to be done about it.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ENTRY = (
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+)
 
 
 def home() -> Path:
@@ -32,26 +43,45 @@ def digest(value: Any) -> str:
 
 
 @contextmanager
+def parents_of(path: Path) -> Iterator[None]:
+    """Make the folders above `path`; if the body fails, those that were made for it are gone again."""
+    made = [folder for folder in path.parents if not folder.exists()]  # the nearest comes first
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # someone else's files are in it by now
+                folder.rmdir()
+        raise
+
+
+@contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one paragraph (`DataError`)."""
+    """Turn a full disk, a place that cannot be written and any other refusal of the system into `DataError`."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = error.strerror or str(error)
+        if error.errno in NO_ROOM:
             raise DataError(
-                "The disk is full, so nothing was written",
+                "The disk is full, so this was not written",
                 where,
-                "Free some space or choose another place; what was there before is untouched",
+                "Free some space and repeat the command (a run with --resume), or choose another place; "
+                "what was there before is untouched",
             ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise DataError("This place cannot be written to", where, "Choose another output folder") from error
-        raise
+        if error.errno in NO_ENTRY:
+            raise DataError(
+                f"This place cannot be written to ({reason})", where, "Choose another output folder"
+            ) from error
+        raise DataError(
+            f"Reading or writing failed ({reason})", error.filename or where, "Check the disk, or choose another place"
+        ) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data` in one step: a reader sees the old file or the new one."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path), parents_of(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -75,12 +105,26 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a new ``.npy`` file.
+
+    `numpy.save` to a real file writes past Python, and a disk that fills up on the way then gives an error
+    without its reason, or none at all and a file cut short.
+    """
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.save(SimpleNamespace(write=file.write), array)
+
+
 def read_json(path: Path) -> Any:
     """Read JSON, or say in one paragraph why that is not possible."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError("This file does not exist", path, "Check the path") from error
+    except OSError as error:
+        raise DataError(f"This file cannot be read ({error.strerror})", path, "Check the path") from error
     except ValueError as error:
         raise DataError(f"This file is not valid JSON: {error}", path, "Repair it or make it again") from error
 
@@ -94,8 +138,7 @@ def new_folder(final: Path) -> Iterator[Path]:
     Path
         The folder to write into. If the body raises, it is removed and `final` never appears.
     """
-    with disk_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(final), parents_of(final):
         partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.partial-"))
         try:
             yield partial

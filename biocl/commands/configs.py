@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import shutil
 import typing
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from biocl.config import Experiment, find_config, shipped_configs, walk_keys
 from biocl.errors import UsageError
-from biocl.files import disk_errors
+from biocl.files import write_bytes
 
 
 def first_comment(path: Path) -> str:
@@ -36,9 +35,7 @@ def copy_config(name: str, target: Path) -> str:
     source = find_config(Path(name))
     if target.exists():
         raise UsageError("This file exists, and is left as it is", target, "Choose another name")
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+    write_bytes(target, source.read_bytes())
     return f"{target} is a copy of {source.name}; check it with `biocl config validate {target}`"
 
 

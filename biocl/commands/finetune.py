@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
 
-from biocl.commands.evaluate import pretrained_checkpoint, protocol_name
+from biocl.commands.evaluate import protocol_name
+from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
 from biocl.commands.setup import open_cohort, split_record
-from biocl.commands.study import Fold, check_unseen, draw_for, linear_probe, tuned_model
+from biocl.commands.study import Fold, draw_for, linear_probe, tuned_model
 from biocl.config import Experiment, to_yaml
 from biocl.evaluation.finetuning import Labelled, predict
 from biocl.evaluation.intervals import bootstrap_mean, bootstrap_metrics
@@ -21,6 +21,7 @@ from biocl.evaluation.probe import Probe
 from biocl.evaluation.protocol import PRETRAINED, Cell
 from biocl.evaluation.tables import markdown, with_interval
 from biocl.files import new_folder, write_json, write_text
+from biocl.training.checkpoint import save_tensors
 from biocl.training.optimisation import resolve_device
 from biocl.training.run import MetricsLog, start_run
 
@@ -49,6 +50,12 @@ def finetune(
     """
     cohort = open_cohort(experiment)
     parts = cohort.parts()
+    fold = Fold(experiment, cohort, 0, parts, None, resolve_device(device))
+    spec = experiment.finetune
+    data = Labelled.make(cohort.windows, list(cohort.windows.table.classes))
+    rows, drawn = draw_for(fold, data, spec.labels, spec.draw)
+    take_pretrained(fold, from_run, out.parent)
+    # Nothing is written before all that may be refused has been looked at.
     run = start_run(
         out,
         config=to_yaml(experiment),
@@ -56,15 +63,10 @@ def finetune(
         kind="finetune",
         resume=resume,
     )
-    checkpoint = pretrained_checkpoint(experiment, cohort, 0, from_run, run, device)
-    marks = [
-        *cohort.splits[0].marks,
-        *check_unseen(checkpoint, cohort, parts, allow=experiment.evaluate.allow_seen),
-    ]
-    spec = experiment.finetune
-    fold = Fold(experiment, cohort, 0, parts, checkpoint.best_weights, resolve_device(device))
-    data = Labelled.make(cohort.windows, list(cohort.windows.table.classes))
-    rows, drawn = draw_for(fold, data, spec.labels, spec.draw)
+    if fold.pretrained is None:
+        pretrain_inside(fold, run)
+    remember_encoders([fold], run)
+    marks = [*cohort.splits[0].marks, *fold.marks]
     write_json(run / "labels.json", drawn.to_json())
     test = data.among(parts["test"])
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=-1)
@@ -78,7 +80,7 @@ def finetune(
         model = tuned_model(fold, data, rows, cell, on_log=log.write)
         proba = predict(model, data, test, device=fold.device)
         save_tuned(run / "classifier", model.state_dict())
-    # The classifier is chosen and saved; only now are test labels read.
+    # The classifier is chosen and saved; only now are predictions held against test labels.
     return judge(run, experiment, fold, data, test, proba, [*marks, *([drawn.mark()] if drawn.mark() else [])])
 
 
@@ -96,7 +98,7 @@ def save_tuned(folder: Path, weights: dict[str, Any]) -> None:
     if folder.exists():
         return
     with new_folder(folder) as partial:
-        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, partial / "model.safetensors")
+        save_tensors(partial / "model.safetensors", weights)
 
 
 def judge(

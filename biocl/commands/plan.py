@@ -17,8 +17,9 @@ from biocl.config import Experiment
 from biocl.evaluation.finetuning import Labelled
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, cells
 from biocl.objectives.batch import Batch
+from biocl.objectives.pairs import window_pairs
 from biocl.objectives.spec import ContrastTerm
-from biocl.objectives.terms import acting, ignored_pairs, needed_views, positive_pairs
+from biocl.objectives.terms import acting, needed_views
 from biocl.sampling.composition import composition
 from biocl.training.data import embed
 from biocl.training.loop import Task, fit, total_steps
@@ -74,20 +75,10 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
     }
 
 
-def window_pairs(term: ContrastTerm, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positive and negative pairs of different windows, boolean (B, B)."""
-    apart = ~torch.eye(len(batch.x), dtype=torch.bool, device=batch.x.device)
-    if term.relation == "same-time-step":
-        nothing = torch.zeros_like(apart)
-        return nothing, nothing
-    ignored = ignored_pairs(term, batch)
-    positive = positive_pairs(term, batch) & ~ignored
-    return positive, apart & ~positive & ~ignored
-
-
 def describe_term(term: ContrastTerm, batch: Batch) -> dict[str, Any]:
     """Weight, and how many positives and negatives an anchor has in a batch."""
-    positive, negative = window_pairs(term, batch)
+    pairs = window_pairs(term, batch)
+    positive, negative = pairs.positive, pairs.negative
     if term.relation == "same-time-step":
         per_anchor = {"positives": 1.0, "negatives": float(2 * batch.x.shape[2] - 2)}
     elif term.relation == "same-sample":
@@ -106,9 +97,9 @@ def contradictions(experiment: Experiment, batch: Batch) -> list[str]:
     found = []
     for pulling in terms:
         for pushing in terms:
-            both = int((window_pairs(pulling, batch)[0] & window_pairs(pushing, batch)[1]).sum())
+            both = int((window_pairs(pulling, batch).positive & window_pairs(pushing, batch).negative).sum())
             if both:
-                share = both / max(1, int(window_pairs(pulling, batch)[0].sum()))
+                share = both / max(1, int(window_pairs(pulling, batch).positive.sum()))
                 found.append(
                     f"{share:.0%} of the pairs that {pulling.title} pulls together, {pushing.title} pushes apart"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from biocl.objectives.model import Model
 from biocl.objectives.spec import ContrastTerm, HeadTerm
 from biocl.objectives.terms import acting, make_views
 from biocl.randomness import integer_seed
+from biocl.splits.file import write_splits
 from biocl.training.averaging import Weights
 from biocl.training.checkpoint import load_checkpoint, patient_hashes
 from biocl.training.loop import Metrics, Task, fit, total_steps
@@ -68,6 +70,13 @@ def pretrain(
     windows, split, parts = cohort.windows, cohort.splits[fold], cohort.parts(fold)
     if len(parts["train"]) == 0:
         raise DataError("The training part has no windows", "split", "Check the patients in the split file")
+    target = resolve_device(device)
+    model = build_model(experiment, windows).to(target)
+    if experiment.train.compile:
+        model.encoder.compile()
+    plan = epoch_plan(experiment.batch, windows, parts["train"], experiment.seed)
+    n_steps = total_steps(experiment.train, plan)
+    # Nothing is written before all that may be refused has been looked at.
     run = start_run(
         out,
         config=to_yaml(experiment),
@@ -75,11 +84,8 @@ def pretrain(
         kind="pretrain",
         resume=resume,
     )
-    target = resolve_device(device)
-    model = build_model(experiment, windows).to(target)
-    if experiment.train.compile:
-        model.encoder.compile()
-    plan = epoch_plan(experiment.batch, windows, parts["train"], experiment.seed)
+
+    write_splits(cohort.splits, run / "split_file.json")
 
     def load(indices: np.ndarray) -> Batch:
         return windows.batch(indices, target)
@@ -92,7 +98,6 @@ def pretrain(
     if resume and any(checkpoint_folder.glob("step-*")):
         checkpoint = load_checkpoint(checkpoint_folder, target)
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=checkpoint.state["step"] if checkpoint else -1)
-    n_steps = total_steps(experiment.train, plan)
     trained_on = split_record(split, windows, parts)["patients"]["train"]
     with progress("pretrain", n_steps) as advance:
         if checkpoint:
@@ -129,7 +134,7 @@ def pretrain(
         )
     write_json(
         run / "results.json",
-        {"steps": at.step, "epochs": at.epoch, "split": split.name, "scope": split.scope},
+        {"steps": at.step, "epochs": at.epoch + (at.position > 0), "split": split.name, "scope": split.scope},
     )
     return run
 
@@ -165,10 +170,13 @@ def validation(
         try:
             for number, indices in enumerate(batches):
                 batch = cohort.windows.batch(indices, device)
-                generator = torch.Generator(device=device)
-                generator.manual_seed(integer_seed(experiment.seed, "validation", number))
                 views = make_views(
-                    batch, experiment.views, terms, hidden_dim=model.spec.hidden_dim, generator=generator
+                    batch,
+                    experiment.views,
+                    terms,
+                    hidden_dim=model.spec.hidden_dim,
+                    generator=torch.Generator(device=device),
+                    seed_of=partial(integer_seed, experiment.seed, "validation", number),
                 )
                 latents = {name: model.latents(model.trunk(view), view) for name, view in views.items()}
                 for term in terms:

@@ -13,24 +13,22 @@ import torch
 
 from biocl.commands.setup import Cohort, build_model
 from biocl.config import Experiment
-from biocl.errors import LeakageError
 from biocl.evaluation.finetuning import Labelled, finetune_model, load_encoder, predict
 from biocl.evaluation.floors import FLOORS, floors_for, majority_proba
 from biocl.evaluation.floors import Windows as FloorWindows
 from biocl.evaluation.labels import LabelDraw, draw_labels, parse_labels
 from biocl.evaluation.probe import Probe, fit_probe
 from biocl.evaluation.protocol import FLOOR_MODE, PER_RECORDING, PRETRAINED, Cell
-from biocl.files import new_folder
+from biocl.files import new_folder, write_array
 from biocl.objectives.model import Model
 from biocl.training.averaging import Weights
-from biocl.training.checkpoint import Checkpoint, patient_hashes
 from biocl.training.data import Windows, embed
 from biocl.training.spec import FinetuneSpec
 
 
 @dataclass
 class Fold:
-    """One fold of a study: its rows, its pretrained weights, and the features computed so far."""
+    """One fold of a study: its rows, its pretrained weights and what is known of them, the features made so far."""
 
     experiment: Experiment
     cohort: Cohort
@@ -39,6 +37,8 @@ class Fold:
     pretrained: Weights | None
     device: torch.device
     known: dict[str, np.ndarray] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    marks: list[str] = field(default_factory=list)
 
     @property
     def windows(self) -> Windows:
@@ -61,6 +61,11 @@ class Fold:
             event_s=self.cohort.event_s,
             rr=table.aux[self.used] if table.aux_names else None,
         )
+
+    def forget(self) -> None:
+        """Drop features and windows: what is needed again is made again."""
+        self.known.clear()
+        self.__dict__.pop("seen_by_floors", None)
 
     def features(self, arm: str) -> np.ndarray:
         """Probe features (n_table, n_features) of an arm, NaN for rows outside train and test; kept."""
@@ -189,34 +194,10 @@ def save_prediction(folder: Path, cell: Cell, proba: np.ndarray) -> None:
     """Keep a cell's probabilities (n_test, n_classes); a file that exists is complete."""
     final = folder / cell.file
     with new_folder(final) as partial:
-        np.save(partial / "proba.npy", proba.astype(np.float32))
+        write_array(partial / "proba.npy", proba.astype(np.float32))
 
 
 def load_prediction(folder: Path, cell: Cell) -> np.ndarray | None:
     """A cell's probabilities, None if it was not computed yet."""
     path = folder / cell.file / "proba.npy"
     return np.load(path) if path.is_file() else None
-
-
-def check_unseen(checkpoint: Checkpoint, cohort: Cohort, parts: dict[str, np.ndarray], *, allow: bool) -> list[str]:
-    """Refuse a checkpoint that was trained on a test patient, or return the mark for every table.
-
-    Raises
-    ------
-    LeakageError
-        With the number of shared patients and their names.
-    """
-    meta, table = cohort.windows.store.meta, cohort.windows.table
-    trained = set(checkpoint.state.get("patients", []))
-    tested = sorted({table.names["patient"][i] for i in np.unique(table.rows["patient"][parts["test"]])})
-    seen = [name for name in tested if patient_hashes(meta["dataset"], meta["version"], [name])[0] in trained]
-    shared = cohort.splits[0].allow_shared
-    unexpected = [name for name in seen if name not in shared]
-    if unexpected and not allow:
-        raise LeakageError(
-            f"The encoder was pretrained on {len(unexpected)} of {len(tested)} test patients: "
-            + ", ".join(unexpected[:8]),
-            "--from",
-            "Pretrain on this split's training patients, or set evaluate.allow_seen: true, which marks every table",
-        )
-    return [f"pretrained on test patients {', '.join(seen)}"] if seen else []

@@ -82,6 +82,10 @@ def read_rows(table: Path) -> dict[int, Row]:
             rows = dict((reader.line_num, row) for row in reader)  # noqa: C402 - the line number moves
     except FileNotFoundError as error:
         raise DataError("The table of recordings does not exist", table, "Check the path") from error
+    except OSError as error:
+        raise DataError(
+            f"The table of recordings cannot be read ({error.strerror})", table, "Check the path"
+        ) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(
             f"The table of recordings is not a CSV file ({error})", table, "Save it as CSV, UTF-8"
@@ -117,10 +121,11 @@ def make_entries(table: Path, rows: Mapping[int, Row], sfreq: float | None) -> l
     first_line: dict[str, int] = {}
     trials: dict[str, list[list[object]]] = {}
     rates: dict[str, float | None] = {}
+    names: dict[Path, str] = {}  # one file may be spelled in several ways, and is named as at first
     for line, row in rows.items():
         where = f"{table}, line {line}"
-        key = row["path"]
-        path = table.parent / key
+        path = table.parent / row["path"]
+        key = names.setdefault(path.resolve().with_suffix("") if path.suffix == ".hea" else path.resolve(), row["path"])
         if key not in first_line:
             first_line[key] = line
             rates[key] = positive(row["sfreq"], "sfreq", where) if row["sfreq"] else sfreq
@@ -218,8 +223,9 @@ def read(entry: Entry) -> Recording:
     for name, label, start, end in source["trials"]:
         first, last = start or 0.0, length if end is None else end
         if first >= length or last > length + 0.5 / recording.sfreq:
+            trial = f"Trial {name or label!r}" if name or label else "A trial"
             raise DataError(
-                f"Trial {name or label!r} lasts from {first:g} to {last:g} s, the file only {length:g} s",
+                f"{trial} lasts from {first:g} to {last:g} s, the file only {length:g} s",
                 path,
                 "Correct start and end in the table",
             )

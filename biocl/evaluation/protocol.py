@@ -67,13 +67,13 @@ class Cell:
 def cells(
     spec: EvaluateSpec, class_sets: Sequence[tuple[str, ...]], floors: Sequence[str], n_folds: int = 1
 ) -> Iterator[Cell]:
-    """Every cell of a protocol, cheap modes first, so that an interrupted study has whole rows."""
+    """Every cell of a protocol, fold by fold and cheap modes first."""
     rows: list[tuple[str, str]] = [(FLOOR_MODE, floor) for floor in floors]
     for mode in ("linear", "partial", "full"):
         if mode in spec.modes:
             rows += [(mode, PRETRAINED), (mode, UNTRAINED)]
-    for mode, arm in rows:
-        for fold in range(n_folds):
+    for fold in range(n_folds):
+        for mode, arm in rows:
             for classes in class_sets:
                 for labels in spec.labels:
                     for draw in range(1 if labels == "all" else spec.draws):

@@ -67,4 +67,4 @@ class EvaluateSpec(Spec):
         try:
             return [parse_labels(str(text)).text for text in labels] if isinstance(labels, list) else labels
         except UsageError as error:
-            raise ValueError(error.paragraph()) from error
+            raise ValueError(f"{error.what}. {error.fix}") from error

@@ -14,8 +14,10 @@ from torch import nn
 
 from biocl.encoders.latents import Latents
 from biocl.objectives.batch import Batch
+from biocl.objectives.criteria import time_course
+from biocl.objectives.pairs import window_pairs
 from biocl.objectives.spec import ContrastTerm
-from biocl.objectives.terms import ignored_pairs, positive_pairs, read
+from biocl.objectives.terms import read
 
 MAX_GROUPS = 16
 
@@ -35,10 +37,9 @@ def alignment(
         NaN where there is no such pair.
     """
     reads = [read(term, one, projector).float() for one in latents]
+    if term.criterion.name == "comet-id":
+        reads = [time_course(one) for one in reads]
     first, second = reads[0], reads[-1]
-    size = len(batch.x)
-    if first.ndim == 3 and term.criterion.name == "comet-id":
-        first, second = first.flatten(1), second.flatten(1)
     if first.ndim == 2:
         first, second = first[None], second[None]
     elif term.relation == "same-sample":
@@ -46,14 +47,11 @@ def alignment(
     picks = torch.linspace(0, len(first) - 1, min(MAX_GROUPS, len(first))).long().to(first.device)
     first, second = F.normalize(first[picks], dim=-1), F.normalize(second[picks], dim=-1)
     cosine = (first @ second.transpose(1, 2)).mean(dim=0)
-    if term.relation in ("same-time-step", "same-sample"):
-        positives = torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
-    else:
-        positives = positive_pairs(term, batch)
-    negatives = ~positives & ~torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
-    if len(cosine) == size and term.relation != "same-time-step":
-        negatives &= ~ignored_pairs(term, batch)
-    return mean_of(cosine, positives), mean_of(cosine, negatives)
+    own = torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
+    if term.relation == "same-time-step":
+        return mean_of(cosine, own), mean_of(cosine, ~own)
+    pairs = window_pairs(term, batch)
+    return mean_of(cosine, own if term.relation == "same-sample" else pairs.positive), mean_of(cosine, pairs.negative)
 
 
 def mean_of(values: torch.Tensor, mask: torch.Tensor) -> float:

@@ -106,6 +106,8 @@ class ContrastTerm(Spec):
             raise ValueError(f"{self.criterion.name} needs relation same-trial or same-patient")
         elif self.read == "seq":
             raise ValueError(f"{self.criterion.name} needs read: vec or read: time-course")
+        if self.ignore and (self.criterion.name == "comet-id" or self.relation == "same-time-step"):
+            raise ValueError("ignore does not act here: comet-id and same-time-step score every pair")
         if self.criterion.name == "comet-id" and (len(self.views) != 2 or self.read != "time-course"):
             raise ValueError("comet-id needs two views and read: time-course")
         if len(self.views) == 2 and self.views[0] == self.views[1] and not self.redraw_dropout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from biocl.encoders.latents import Latents
-from biocl.objectives import criteria, relations
+from biocl.errors import UsageError
+from biocl.objectives import criteria
 from biocl.objectives.batch import Batch
 from biocl.objectives.heads import classification_loss
 from biocl.objectives.model import Model
+from biocl.objectives.pairs import window_pairs
 from biocl.objectives.spec import ContrastTerm, HeadTerm, Term
 from biocl.views.spec import ViewSpec
 from biocl.views.view import View, make_view
@@ -46,12 +48,19 @@ def make_views(
     *,
     hidden_dim: int,
     generator: torch.Generator,
+    seed_of: Callable[[str], int],
 ) -> dict[str, View]:
-    """Draw every view that an acting term names, once."""
+    """Draw every view that an acting term names, once.
+
+    Each view has a random stream of its own, seeded by ``seed_of(name)``, so that switching a term off changes
+    no view of the others.
+    """
     clean = View(batch.x, target=batch.label, valid=batch.valid)
-    return {
-        name: make_view(clean, specs[name], hidden_dim=hidden_dim, generator=generator) for name in needed_views(terms)
-    }
+    views = {}
+    for name in needed_views(terms):
+        generator.manual_seed(seed_of(name))
+        views[name] = make_view(clean, specs[name], hidden_dim=hidden_dim, generator=generator)
+    return views
 
 
 def step_loss(
@@ -61,6 +70,7 @@ def step_loss(
     terms: Sequence[Term],
     *,
     class_weights: torch.Tensor | None = None,
+    seed_dropout: Callable[[str], None] = lambda name: None,
 ) -> StepLoss:
     """Encode each view once and add up the acting terms.
 
@@ -73,28 +83,33 @@ def step_loss(
     terms : sequence of terms
     class_weights : Tensor, shape (n_outputs,), optional
         For classification heads.
+    seed_dropout : callable
+        Called with a view's or term's name before it draws dropout, to give it a random stream of its own.
 
     Returns
     -------
     StepLoss
     """
     trunks = {name: model.trunk(views[name]) for name in needed_views(terms)}
-    latents = StandardDraws(model, trunks, views)
+    shared: dict[str, Latents] = {}
+    for name in dict.fromkeys(name for term in acting(terms) if shares_dropout(term) for name in term.views):
+        seed_dropout(name)
+        shared[name] = model.latents(trunks[name], views[name])
     total = torch.zeros((), device=batch.x.device)
     values: dict[str, float] = {}
     counts: dict[str, int] = {}
     for term in acting(terms):
+        seed_dropout(f"term {term.title}")
         if isinstance(term, HeadTerm):
             head = model.heads[term.head]
             per_view = [
-                classification_loss(head(latents[name].vec, batch.aux), target_of(views[name], batch), class_weights)
+                classification_loss(head(shared[name].vec, batch.aux), target_of(views[name], batch), class_weights)
                 for name in term.views
             ]
             loss = torch.stack(per_view).mean()
         else:
             drawn = [
-                model.latents(trunks[name], views[name]) if term.redraw_dropout else latents[name]
-                for name in term.views
+                model.latents(trunks[name], views[name]) if term.redraw_dropout else shared[name] for name in term.views
             ]
             projector = model.projectors[term.project] if term.project else None
             loss, skipped = contrast_loss(term, drawn, batch, projector)
@@ -105,16 +120,9 @@ def step_loss(
     return StepLoss(total, values, counts)
 
 
-class StandardDraws(dict[str, Latents]):
-    """The one dropout draw of each view that terms share, made when the first of them asks for it."""
-
-    def __init__(self, model: Model, trunks: Mapping[str, torch.Tensor], views: Mapping[str, View]) -> None:
-        super().__init__()
-        self.model, self.trunks, self.views = model, trunks, views
-
-    def __missing__(self, name: str) -> Latents:
-        self[name] = self.model.latents(self.trunks[name], self.views[name])
-        return self[name]
+def shares_dropout(term: Term) -> bool:
+    """Does the term read the one dropout draw of each view that terms share, rather than draws of its own?"""
+    return isinstance(term, HeadTerm) or not term.redraw_dropout
 
 
 def target_of(view: View, batch: Batch) -> torch.Tensor:
@@ -143,51 +151,52 @@ def contrast_loss(
     skipped : int
         Anchors without a positive.
     """
-    reads = [read(term, one, projector) for one in latents]
-    criterion = term.criterion
-    if criterion.name == "nt-xent":
-        score = partial(
-            nt_xent_of_relation,
-            term,
-            ignore=ignored_pairs(term, batch) if term.relation == "same-sample" else None,
+    if batch.valid is not None and term.read != "vec":
+        raise UsageError(
+            f"The term {term.title} compares time steps, and some windows are padded",
+            "terms",
+            "Use read: vec, or windows without padding (short: drop)",
         )
+    reads = [read(term, one, projector) for one in latents]
+    criterion, pairs = term.criterion, window_pairs(term, batch)
+    if criterion.name == "nt-xent":
+        score = partial(nt_xent_of_relation, term, ignore=pairs.ignored if term.relation == "same-sample" else None)
         first, second = reads
         if term.pool == "hierarchical-max":
             return criteria.hierarchical_max(score, first, second), 0
         return score(first, second), 0
     if criterion.name == "comet-id":
         ids = batch.trial if term.relation == "same-trial" else batch.patient
-        return criteria.comet_id(reads[0], reads[1], ids, temperature=criterion.temperature), 0
-    positives, ignore = positive_pairs(term, batch), ignored_pairs(term, batch)
+        alone = int((~pairs.positive.any(dim=1)).sum())
+        return criteria.comet_id(reads[0], reads[1], ids, temperature=criterion.temperature), alone
     # Time courses have unit length already.
     similarity: Literal["dot", "cosine"] = "dot" if term.read == "time-course" else "cosine"
     if len(reads) == 1:
         loss, info = criteria.sup_con(
             reads[0],
-            positives & ~ignore,
+            pairs.positive,
             temperature=criterion.temperature,
             similarity=similarity,
-            ignore=ignore,
+            ignore=pairs.ignored,
         )
     else:
         loss, info = criteria.sup_con_views(
             reads[0],
             reads[1],
-            positives & ~ignore,
+            pairs.positive,
             temperature=criterion.temperature,
             similarity=similarity,
-            ignore=ignore,
+            ignore=pairs.ignored,
             self_pair=criterion.self_pair,
         )
     return loss, info["skipped"]
 
 
 def read(term: ContrastTerm, latents: Latents, projector: nn.Module | None) -> torch.Tensor:
-    """What the term compares: (B, L, D) for ``seq``, (B, D) for ``vec`` and ``time-course``."""
-    if term.read == "time-course" and term.criterion.name != "comet-id":
-        return criteria.time_course(latents.seq if projector is None else projector(latents.seq))
+    """What a criterion takes: (B, L, D) for ``seq`` and for comet-id, which makes its own time courses; else (B, D)."""
     out = latents.vec if term.read == "vec" else latents.seq
-    return out if projector is None else projector(out)
+    out = out if projector is None else projector(out)
+    return criteria.time_course(out) if term.read == "time-course" and term.criterion.name != "comet-id" else out
 
 
 def nt_xent_of_relation(
@@ -206,32 +215,3 @@ def nt_xent_of_relation(
         temperature=term.criterion.temperature,
         ignore=ignore,
     )
-
-
-def positive_pairs(term: ContrastTerm, batch: Batch) -> torch.Tensor:
-    """Boolean (B, B): windows that the relation calls alike, the self pair left out."""
-    match term.relation:
-        case "same-trial":
-            alike = relations.same_id(batch.trial, batch.trial)
-        case "same-patient":
-            alike = relations.same_id(batch.patient, batch.patient)
-        case _:
-            return torch.zeros(len(batch.x), len(batch.x), dtype=torch.bool, device=batch.x.device)
-    return alike.fill_diagonal_(False)
-
-
-def ignored_pairs(term: ContrastTerm, batch: Batch) -> torch.Tensor:
-    """Boolean (B, B): pairs of different windows that are neither positive nor negative."""
-    size = len(batch.x)
-    ignored = torch.zeros(size, size, dtype=torch.bool, device=batch.x.device)
-    for kind in term.ignored:
-        match kind:
-            case "overlap":
-                ignored |= relations.overlap(batch.recording, batch.start, batch.length)
-            case "same-trial":
-                ignored |= relations.same_id(batch.trial, batch.trial)
-            case "same-patient":
-                ignored |= relations.same_id(batch.patient, batch.patient)
-            case "other-patient":
-                ignored |= ~relations.same_id(batch.patient, batch.patient)
-    return ignored.fill_diagonal_(False)

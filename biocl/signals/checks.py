@@ -46,7 +46,7 @@ class Finding:
 class RunningStatistics:
     """Count, mean, spread, extremes and gaps of each channel, gathered block by block in float64.
 
-    Equal blocks in equal order give equal bits. Gaps (NaN) count in no statistic.
+    Equal blocks in equal order give equal bits. Gaps (NaN or infinite values) count in no statistic.
     """
 
     n_chans: int
@@ -71,8 +71,8 @@ class RunningStatistics:
         columns = np.ascontiguousarray(block.T)  # sums along contiguous memory are several times faster
         for channel, column in enumerate(columns):
             total = float(column.sum(dtype=np.float64))
-            if np.isnan(total):
-                present = ~np.isnan(column)
+            if not np.isfinite(total):
+                present = np.isfinite(column)
                 self.note_gaps(channel, ~present)
                 column = column[present]
                 total = float(column.sum(dtype=np.float64))
@@ -128,13 +128,13 @@ def check_recording(recording: Recording, running: RunningStatistics) -> list[Fi
         missing = running.n_times - int(running.count[index])
         if missing:
             start, stop = holes[0] if holes else (0, missing)
+            many = f"in {len(holes)} stretches, the first " if len(holes) > 1 else ""
             findings.append(
                 Finding(
                     "nan",
                     channel.name,
-                    f"Channel {channel.name} has {missing / recording.sfreq:.4g} s without values (NaN) in "
-                    f"{max(len(holes), 1)} stretches, the first from {start / recording.sfreq:.3f} s to "
-                    f"{stop / recording.sfreq:.3f} s",
+                    f"Channel {channel.name} has {missing / recording.sfreq:.4g} s without values (NaN or infinite), "
+                    f"{many}from {start / recording.sfreq:.3f} s to {stop / recording.sfreq:.3f} s",
                 )
             )
         if running.count[index] > 1 and running.minimum[index] == running.maximum[index]:
@@ -173,5 +173,6 @@ def refuse(recording: Recording, findings: Sequence[Finding], spec: Conditioning
             raise DataError(
                 f"Recording {recording.name}: {finding.message}",
                 recording.where,
-                f"{what_to_do}, choose other channels (data.channels), or accept it with data.{finding.problem}: keep",
+                f"{what_to_do}, or name a configuration with --config that chooses other channels (data.channels) "
+                f"or accepts it (data.{finding.problem}: keep)",
             )

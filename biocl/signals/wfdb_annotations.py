@@ -86,6 +86,8 @@ def read_marks(path: Path) -> Marks:
         raise DataError(
             "An annotation file is missing", path, "Copy it beside the record, or read without annotations"
         ) from error
+    except OSError as error:
+        raise DataError(f"An annotation file cannot be read ({error.strerror})", path, "Check the file") from error
     if len(data) % 2:
         raise cut_short(path)
     words = np.frombuffer(data, dtype="<u2").astype(np.int64)

@@ -14,6 +14,7 @@ from biocl.spec import Spec
 from biocl.splits.spec import Scope
 from biocl.splits.split import PARTS, Split, splits_to_json
 
+FORMAT_HINT = "Repair the file: it has a name and folds, each with the patients of train, validation and test"
 PartName = Literal["train", "validation", "test"]
 
 
@@ -65,7 +66,7 @@ def splits_from_json(value: Mapping[str, Any], where: str | Path) -> list[Split]
     try:
         content = SplitFile.model_validate(dict(value) if isinstance(value, Mapping) else value)
     except ValidationError as error:
-        raise UsageError(f"This is not a split: {first_mistake(error)}", where, "Repair the file") from error
+        raise UsageError(f"This is not a split: {first_mistake(error)}", where, FORMAT_HINT) from error
     try:
         return [split_of(content, fold, number) for number, fold in enumerate(content.folds)]
     except BioclError as error:

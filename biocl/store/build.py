@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError, UsageError
-from biocl.files import digest, write_json
+from biocl.files import digest, write_array, write_json
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.convert import Converted
 from biocl.store.names import natural_key
@@ -127,7 +127,7 @@ def existing_store(out: Path, meta: dict[str, Any]) -> Store | None:
             out,
             "Choose another place with --out, or delete the folder",
         )
-    raise DataError("This folder exists and is not a store", out, "Choose another place with --out")
+    raise DataError("This place holds something that is not a store", out, "Choose another place with --out")
 
 
 def fill(
@@ -211,10 +211,10 @@ def write_tables(
     numbers["session"] = [session_code[entry.session] for entry in entries]
     numbers["mean"] = [recording.mean for recording in converted]
     numbers["std"] = [recording.std for recording in converted]
-    np.save(folder / "recordings.npy", numbers)
+    write_array(folder / "recordings.npy", numbers)
 
     events, kinds, labels = event_table(converted)
-    np.save(folder / "events.npy", events)
+    write_array(folder / "events.npy", events)
     label_keys = sorted({key for recording in converted for key in recording.labels})
     content = {
         **meta,

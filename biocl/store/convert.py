@@ -70,7 +70,7 @@ def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file
             )
         running.update(block)
         if running.count.min() < running.n_times:
-            add_gaps(gaps, np.isnan(block).any(axis=1), start)
+            add_gaps(gaps, ~np.isfinite(block).all(axis=1), start)
         write_block(file, block)
         hashed.update(block.data)
     refuse(recording, check_recording(recording, running), conditioning)

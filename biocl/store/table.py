@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biocl.files import canonical_json, read_json, write_json
+from biocl.files import canonical_json, read_json, write_array, write_json
 
 ROW = np.dtype(
     [
@@ -117,9 +117,9 @@ class WindowTable:
 
 def write_table(table: WindowTable, folder: Path) -> None:
     """Write ``windows.npy``, ``windows.json`` and, where there are scalars, ``aux.npy`` into a folder."""
-    np.save(folder / "windows.npy", table.rows)
+    write_array(folder / "windows.npy", table.rows)
     if table.aux_names:
-        np.save(folder / "aux.npy", table.aux)
+        write_array(folder / "aux.npy", table.aux)
     write_json(
         folder / "windows.json",
         {

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from biocl.errors import DataError
-from biocl.files import disk_errors, sync_folder, sync_path
+from biocl.files import disk_errors, parents_of, sync_folder, sync_path
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def workspace(final: Path) -> Iterator[Path]:
         If another living process builds the same store, or the disk is full or read-only.
     """
     partial = final.parent / f".{final.name}.partial"
-    with disk_errors(final):
+    with disk_errors(final), parents_of(final):
         lock = acquire(partial)
         try:
             for remains in partial.iterdir():

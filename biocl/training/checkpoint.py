@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import io
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from biocl.errors import DataError, UsageError
 from biocl.files import new_folder, read_json, write_json
@@ -67,21 +68,22 @@ def save_checkpoint(
     if final.exists():
         shutil.rmtree(final)
     with new_folder(final) as partial:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in weights.items()},
-            partial / "model.safetensors",
-        )
+        save_tensors(partial / "model.safetensors", weights)
         if average:
-            save_file(
-                {name: value.cpu().contiguous() for name, value in average.items()},
-                partial / "average.safetensors",
-            )
+            save_tensors(partial / "average.safetensors", average)
         if optimiser is not None:
-            torch.save(optimiser, partial / "optimiser.pt")
+            buffer = io.BytesIO()
+            torch.save(optimiser, buffer)
+            (partial / "optimiser.pt").write_bytes(buffer.getbuffer())
         write_json(partial / "state.json", dict(state))
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
     return final
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors as safetensors; Python does the writing, so that a full disk is told from other errors."""
+    path.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -105,7 +107,7 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
         return Checkpoint(
             weights=load_file(path / "model.safetensors", device=str(device)),
             average=load_file(average, device=str(device)) if average.exists() else {},
-            optimiser=torch.load(optimiser, map_location=device, weights_only=True) if optimiser.exists() else {},
+            optimiser=torch.load(optimiser, map_location="cpu", weights_only=True) if optimiser.exists() else {},
             state=read_json(path / "state.json"),
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,10 +170,11 @@ def fit(
             if stopping or due(at.step, spec.checkpoint_every, n_steps):
                 save()
             if stopping and at.step < n_steps:
+                saved = "a checkpoint is saved" if checkpoints is not None else "what was finished before is kept"
                 raise Interrupted(
-                    f"Stopped on request after step {at.step} of {n_steps}; a checkpoint is saved",
+                    f"Stopped on request after step {at.step} of {n_steps}; {saved}",
                     checkpoints,
-                    "Continue with --resume",
+                    "The same command with --resume goes on from there",
                 )
     return at
 
@@ -195,12 +197,22 @@ def train_step(
     generator = torch.Generator(device=device)
     for micro in range(spec.accumulate):
         batch = task.load(next(batches))
-        generator.manual_seed(integer_seed(seed, "views", at.step, micro))
-        torch.manual_seed(integer_seed(seed, "dropout", at.step, micro))
-        hidden_dim = model.spec.hidden_dim
-        views = make_views(batch, task.views, task.terms, hidden_dim=hidden_dim, generator=generator)
+        views = make_views(
+            batch,
+            task.views,
+            task.terms,
+            hidden_dim=model.spec.hidden_dim,
+            generator=generator,
+            seed_of=partial(integer_seed, seed, "views", at.step, micro),
+        )
+
+        def seed_dropout(name: str, micro: int = micro) -> None:
+            torch.manual_seed(integer_seed(seed, "dropout", at.step, micro, name))
+
         with autocast(spec.precision, device):
-            loss = step_loss(model, batch, views, task.terms, class_weights=task.class_weights)
+            loss = step_loss(
+                model, batch, views, task.terms, class_weights=task.class_weights, seed_dropout=seed_dropout
+            )
         value = float(loss.total.detach())
         if not math.isfinite(value):
             raise DataError(
@@ -229,6 +241,7 @@ def begin(model: Model, spec: TrainSpec, optimiser: torch.optim.Optimizer, resum
         average, counted = start_average(spec.average, model.state_dict())
         return Progress(n_averaged=counted, average=average)
     model.load_state_dict(resume.weights)
+    # Read on the processor: this moves the moments to the weights and leaves the step counters where they belong.
     optimiser.load_state_dict(resume.optimiser)
     known = {name: resume.state[name] for name in counters(Progress())}
     return Progress(**known, average=resume.average)
@@ -244,6 +257,12 @@ def batches_from(plan: EpochPlan, at: Progress) -> Iterator[np.ndarray]:
     """Batches from the place `at` on, without end; `at` is moved along."""
     while True:
         batches = plan(at.epoch)
+        if not batches:
+            raise DataError(
+                "An epoch has no batch, so there is nothing to train on",
+                "batch",
+                "Label more windows, or make batches smaller",
+            )
         while at.position < len(batches):
             batch = batches[at.position]
             at.position += 1

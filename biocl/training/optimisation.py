@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from biocl.errors import UsageError
 from biocl.training.spec import OptimSpec
 
 
@@ -42,7 +43,18 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
 
 
 def resolve_device(device: str) -> torch.device:
-    """``auto`` is the first GPU where there is one, else the processor."""
+    """``auto`` is the first GPU where there is one, else the processor.
+
+    Raises
+    ------
+    UsageError
+        There is no such device here.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        target = torch.device(device)
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise UsageError(f"There is no device {device!r} here", "--device", "Use auto, cpu or cuda") from error
+    return target

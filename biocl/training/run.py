@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 
 from biocl import __version__
 from biocl.errors import UsageError
-from biocl.files import disk_errors, read_json, write_json, write_text
+from biocl.files import disk_errors, parents_of, read_json, write_json, write_text
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mne", "wfdb", "pydantic", "safetensors")
 
@@ -48,7 +49,10 @@ def start_run(out: Path, *, config: str, split: Mapping[str, Any], kind: str, re
     UsageError
         The folder exists, or a resume meets another configuration or split.
     """
-    if out.exists() and any(out.iterdir()):
+    if out.is_file():
+        raise UsageError("A run needs a folder, and this is a file", out, "Choose another --out")
+    is_new = not out.exists()
+    if not is_new and any(out.iterdir()):
         if not resume:
             raise UsageError(
                 "This run folder exists, and a run never overwrites another",
@@ -60,21 +64,25 @@ def start_run(out: Path, *, config: str, split: Mapping[str, Any], kind: str, re
             return out
         if not (out / "config.yaml").is_file():
             raise UsageError("This folder is not a biocl run", out, "Choose another --out")
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.yaml", config)
-    write_text(out / "command.txt", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
-    write_json(out / "environment.json", environment())
-    write_json(out / "split.json", dict(split))
-    # Last, so that a folder with this file has all the others.
-    write_json(out / "run.json", {"kind": kind, "biocl": __version__})
+    with disk_errors(out), parents_of(out / "run.json"):
+        try:
+            write_text(out / "config.yaml", config)
+            write_text(out / "command.txt", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
+            write_json(out / "environment.json", environment())
+            write_json(out / "split.json", dict(split))
+            # Last, so that a folder with this file has all the others.
+            write_json(out / "run.json", {"kind": kind, "biocl": __version__})
+        except BaseException:
+            if is_new:
+                shutil.rmtree(out, ignore_errors=True)
+            raise
     return out
 
 
 def check_same(out: Path, *, config: str, split: Mapping[str, Any], kind: str) -> None:
     """A resume continues the same run: same kind, configuration and split."""
     if read_json(out / "run.json")["kind"] != kind:
-        raise UsageError(f"This folder does not hold a `{kind}` run", out, "Choose another --out")
+        raise UsageError(f"This folder holds no `{kind}` run", out, "Choose another --out")
     if (out / "config.yaml").read_text(encoding="utf-8") != config:
         raise UsageError(
             "The configuration differs from the one this run was started with",

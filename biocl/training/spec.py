@@ -45,7 +45,7 @@ class OptimSpec(Spec):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of AdamW."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """cosine falls to zero at the last step."""
+    """cosine falls towards zero, which the step after the last would have."""
     warmup_steps: Steps = 0
     """Steps of linear rise at the start."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -54,8 +54,6 @@ class OptimSpec(Spec):
     """Micro-batches an optimiser step; negatives do not cross them."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto is bf16 autocast on a GPU that has it, float32 elsewhere."""
-    compile: bool = False
-    """Compile the encoder (worth its minute of warm-up on a GPU only)."""
 
 
 class TrainSpec(OptimSpec):
@@ -73,6 +71,8 @@ class TrainSpec(OptimSpec):
     """Steps between two looks at the validation patients; there is always one after the last step."""
     checkpoint_every: Count = 200
     """Steps between two checkpoints."""
+    compile: bool = False
+    """Compile the encoder (worth its minute of warm-up on a GPU only)."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainSpec:
@@ -88,7 +88,8 @@ class FinetuneSpec(OptimSpec):
     """linear: logistic regression on the frozen encoder (what COMET calls partial fine-tuning). partial: the
     head and the encoder's last n_blocks blocks. full: everything."""
     labels: str = "all"
-    """How much is labelled, with its unit: 2 patients, 10% patients, 1% windows, all."""
+    """How much is labelled, with its unit: 2 patients, 10% patients, 1% windows, all. A study (evaluate) has
+    its own labels, draws and modes, and takes the other keys from here."""
     draw: Annotated[int, Field(ge=0)] = 0
     """Which draw of labelled patients or windows."""
     head: HeadSpec = HeadSpec(kind="mlp")

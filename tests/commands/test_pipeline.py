@@ -20,7 +20,7 @@ from biocl.commands.evaluate import evaluate
 from biocl.commands.finetune import finetune
 from biocl.commands.pretrain import pretrain
 from biocl.config import load_experiment
-from biocl.errors import LeakageError, UsageError
+from biocl.errors import DataError, LeakageError, UsageError
 from biocl.files import read_json
 from biocl.training.checkpoint import load_checkpoint
 from biocl.training.run import read_metrics
@@ -134,7 +134,8 @@ def test_an_encoder_that_saw_test_patients_is_refused_or_marked(pretrained: Path
     marked = evaluate(
         load_experiment(Path("demo"), [*other, "evaluate.allow_seen=true"]), pretrained, tmp_path / "marked"
     )
-    assert "MARKED: pretrained on test patients" in marked
+    assert "pretrained on test patients" in marked
+    assert "MARKED: NOT patient-independent" in marked
 
 
 def test_test_labels_are_not_read_before_all_predictions_are_saved(
@@ -183,6 +184,74 @@ def test_test_labels_are_not_read_before_all_predictions_are_saved(
     evaluate(type(experiment).model_validate(tree), pretrained, tmp_path / "false")
     for path in sorted((tmp_path / "true" / "cells").glob("*/proba.npy")):
         assert np.array_equal(np.load(path), np.load(tmp_path / "false" / "cells" / path.parent.name / "proba.npy"))
+
+
+def test_resuming_a_study_with_another_encoder_is_refused(pretrained: Path, tmp_path: Path) -> None:
+    words = short("evaluate.labels=[all]", "evaluate.modes=[linear]", "evaluate.draws=1")
+    evaluate(load_experiment(Path("demo"), words), pretrained, tmp_path / "ev")
+    other = pretrain(load_experiment(Path("demo"), short("train.lr=0.01")), tmp_path / "other")
+    with pytest.raises(UsageError, match="these weights are others"):
+        evaluate(load_experiment(Path("demo"), words), other, tmp_path / "ev", resume=True)
+
+
+def test_one_pretraining_does_not_serve_several_folds(pretrained: Path, tmp_path: Path) -> None:
+    words = short("split={kind: k-fold, n_folds: 2}", "evaluate.labels=[all]", "evaluate.modes=[linear]")
+    with pytest.raises(UsageError, match="2 folds"):
+        evaluate(load_experiment(Path("demo"), words), pretrained, tmp_path / "ev")
+    assert not (tmp_path / "ev").exists()
+    text = evaluate(load_experiment(Path("demo"), words), None, tmp_path / "ev")
+    assert "2 folds" in text
+    assert len(read_json(tmp_path / "ev" / "encoders.json")) == 2
+
+
+def test_an_encoder_of_other_signals_is_refused(pretrained: Path, tmp_path: Path) -> None:
+    words = short("data.input_scale=window", "evaluate.labels=[all]", "evaluate.modes=[linear]")
+    with pytest.raises(UsageError, match="other signals"):
+        evaluate(load_experiment(Path("demo"), words), pretrained, tmp_path / "ev")
+
+
+def test_the_written_split_file_gives_the_same_split_again(pretrained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text((pretrained / "split_file.json").read_text())
+    again = pretrain(load_experiment(Path("demo"), short(f"split={{file: {file}}}")), tmp_path / "again")
+    assert read_json(again / "split.json")["patients"] == read_json(pretrained / "split.json")["patients"]
+
+
+def test_too_few_labels_to_train_on_end_instead_of_hanging(pretrained: Path, tmp_path: Path) -> None:
+    words = short("finetune.mode=full", "finetune.labels=first 0.1% windows", "evaluate.lacking_class=mark")
+    with pytest.raises(DataError, match="no batch"):
+        finetune(load_experiment(Path("demo"), words), pretrained, tmp_path / "ft")
+
+
+def test_patients_with_one_label_each_are_judged_as_patients(tmp_path: Path) -> None:
+    from biocl.commands.results import own_metric, patient_level, patient_scores
+
+    patients = np.repeat(["a", "b", "c", "d", "e", "f"], 20)
+    y = np.repeat([0, 0, 0, 1, 1, 1], 20)
+    proba = np.stack([np.eye(2)[y]])
+    proba[0, 0] = [0.2, 0.8]  # one wrong window of patient a
+    assert own_metric(y, patients) == "accuracy"
+    assert patient_scores(y, proba, patients, ("well", "ill"))["a"] == pytest.approx(0.95)
+    levels = patient_level(y, proba, patients, ("well", "ill"), 50)
+    assert levels["vote"]["macro_f1"]["value"] == 1.0
+    assert levels["mean-probability"]["macro_f1"]["n_patients"] == 6
+    y[0] = 1
+    assert own_metric(y, patients) == "macro_f1"
+    assert patient_level(y, proba, patients, ("well", "ill"), 50) == {}
+
+
+def test_a_stop_request_between_cells_is_resumable(pretrained: Path, tmp_path: Path) -> None:
+    words = ["demo", "evaluate.modes=[linear]", "evaluate.bootstrap_draws=20", *SHORT[:3]]
+    arguments = command("evaluate", *words, "--from", str(pretrained), "--out", str(tmp_path / "ev"))
+    process = subprocess.Popen(arguments, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list((tmp_path / "ev" / "cells").glob("*/proba.npy")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 5, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
 
 
 def command(*arguments: str) -> list[str]:

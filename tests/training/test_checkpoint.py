@@ -37,7 +37,7 @@ def test_a_failed_save_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("biocl.training.checkpoint.save_file", full)
+    monkeypatch.setattr("biocl.training.checkpoint.save_tensors", full)
     with pytest.raises(DataError, match="disk is full"):
         save(tmp_path, 10)
     monkeypatch.undo()

@@ -1,0 +1,157 @@
+"""Which encoder is judged: of a named run, of a finished one beside it, or pretrained now; and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biocl.commands.pretrain import pretrain
+from biocl.commands.setup import split_record
+from biocl.commands.study import Fold
+from biocl.errors import LeakageError, UsageError
+from biocl.files import read_json, write_json
+from biocl.training.averaging import Weights
+from biocl.training.checkpoint import checkpoints, load_checkpoint, patient_hashes
+
+
+def take_pretrained(fold: Fold, from_run: Path | None, folder: Path) -> None:
+    """Load the weights of the named run, or of a finished one in `folder` with this configuration and split.
+
+    Where there is neither, the fold keeps no weights; see `pretrain_inside`.
+
+    Raises
+    ------
+    UsageError
+        `from_run` is not the run folder of a pretraining, or it is one run for several folds.
+    LeakageError
+        The encoder was trained on test patients.
+    """
+    if from_run is not None:
+        if not (from_run / "checkpoints").is_dir():
+            raise UsageError(
+                "This is not the run folder of a pretraining",
+                from_run,
+                "Give --from the folder that `biocl pretrain` left",
+            )
+        if len(fold.cohort.splits) > 1:
+            raise UsageError(
+                f"The split has {len(fold.cohort.splits)} folds, and one run was pretrained for one of them",
+                "--from",
+                "Leave --from out: each fold is then pretrained on its own training patients",
+            )
+    found = from_run or finished_pretraining(fold, folder)
+    if found is not None:
+        load_pretrained(fold, found)
+
+
+def pretrain_inside(fold: Fold, run: Path) -> None:
+    """Pretrain a fold on its training patients, in a folder inside the run's."""
+    inside = run / f"pretrain-fold{fold.number}"
+    pretrain(fold.experiment, inside, device=str(fold.device), resume=True, fold=fold.number, cohort=fold.cohort)
+    load_pretrained(fold, inside)
+
+
+def load_pretrained(fold: Fold, run: Path) -> None:
+    """Give a fold the weights of a run, with what is known of them, unless they do not belong here."""
+    checkpoint = load_checkpoint(run / "checkpoints", fold.device)
+    fold.pretrained = checkpoint.best_weights
+    fold.encoder = {"run": str(run), "step": checkpoint.state["step"], "weights": weights_hash(fold.pretrained)}
+    fold.marks = [*check_fits(checkpoint.state, fold, run), *check_unseen(checkpoint.state, fold)]
+
+
+def weights_hash(weights: Weights) -> str:
+    """SHA-256 (hex) of all weights, by name."""
+    hashed = hashlib.sha256()
+    for name in sorted(weights):
+        hashed.update(name.encode())
+        hashed.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()
+
+
+def finished_pretraining(fold: Fold, folder: Path) -> Path | None:
+    """The newest finished pretraining in a folder of runs with the same configuration, split, windows and store."""
+    table = split_record(fold.cohort.splits[fold.number], fold.windows, fold.parts)
+    for path in sorted(folder.glob("*/results.json"), key=lambda p: p.stat().st_mtime, reverse=True):
+        run = path.parent
+        found = checkpoints(run / "checkpoints")
+        if not found:
+            continue
+        split, state = read_json(run / "split.json"), read_json(found[-1] / "state.json")
+        same_split = all(split.get(key) == table[key] for key in ("digest", "windows_digest", "store_hash"))
+        same_config = state.get("pretraining_digest") == fold.experiment.pretraining_digest
+        if same_split and same_config and split.get("fold") == fold.number:
+            return run
+    return None
+
+
+def check_fits(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
+    """Refuse an encoder of other channels, rate or scaling; mark one of other windows or of an unfinished run."""
+    store, windows = fold.windows.store, fold.windows
+    now = {
+        "channels": [channel.name for channel in store.channels],
+        "sfreq": windows.table.sfreq,
+        "input_scale": windows.scale,
+    }
+    wrong = [f"{key} {state[key]!r} there, {value!r} here" for key, value in now.items() if state.get(key) != value]
+    if wrong:
+        raise UsageError(
+            f"The encoder was pretrained on other signals: {'; '.join(wrong)}",
+            run,
+            "Prepare the store and set data.input_scale as in that run's config.yaml",
+        )
+    marks = []
+    if state["n_times"] != windows.n_times:
+        marks.append(f"pretrained on windows of {state['n_times']} samples, judged on {windows.n_times}")
+    if not (run / "results.json").is_file():
+        marks.append(f"pretraining was not finished (step {state['step']})")
+    return marks
+
+
+def check_unseen(state: dict[str, Any], fold: Fold) -> list[str]:
+    """Refuse an encoder that was trained on a test patient, or return the mark for every table.
+
+    Raises
+    ------
+    LeakageError
+        With the number of shared patients and their names.
+    """
+    meta, table = fold.windows.store.meta, fold.windows.table
+    trained = set(state["patients"])
+    tested = sorted({table.names["patient"][i] for i in np.unique(table.rows["patient"][fold.parts["test"]])})
+    seen = [name for name in tested if patient_hashes(meta["dataset"], meta["version"], [name])[0] in trained]
+    unexpected = [name for name in seen if name not in fold.cohort.splits[fold.number].allow_shared]
+    if unexpected and not fold.experiment.evaluate.allow_seen:
+        raise LeakageError(
+            f"The encoder was pretrained on {len(unexpected)} of {len(tested)} test patients: "
+            + ", ".join(unexpected[:8]),
+            "--from",
+            "Pretrain on this split's training patients, or set evaluate.allow_seen: true, which marks every table",
+        )
+    return [f"NOT patient-independent: pretrained on test patients {', '.join(seen)}"] if seen else []
+
+
+def remember_encoders(folds: list[Fold], run: Path) -> list[dict[str, Any]]:
+    """Write which weights a run judges; a resume with other weights is refused.
+
+    Raises
+    ------
+    UsageError
+        The run folder holds results of another encoder.
+    """
+    path = run / "encoders.json"
+    now = [fold.encoder for fold in folds]
+    if path.is_file():
+        before = read_json(path)
+        if [one["weights"] for one in before] != [one["weights"] for one in now]:
+            raise UsageError(
+                f"This run was started with the encoder of {before[0]['run']}, step {before[0]['step']}, "
+                "and these weights are others",
+                path,
+                "Resume with the same --from, or start a new run",
+            )
+        return list(before)
+    write_json(path, now)
+    return now

@@ -1,0 +1,171 @@
+"""Every shipped configuration is executed, in a short form; the documentation's keys exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biocl.cli import app
+from biocl.commands.evaluate import evaluate
+from biocl.commands.prepare import prepare
+from biocl.commands.pretrain import pretrain
+from biocl.config import Experiment, find_config, load_experiment, shipped_configs, walk_keys
+from biocl.datasets.registry import find_dataset
+from biocl.errors import UsageError
+from biocl.files import read_json
+from biocl.signals.spec import ConditioningSpec
+from biocl.store.build import build_store
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHORT = [
+    "train={steps: 1}",
+    "encoder.depth=2",
+    "encoder.hidden_dim=4",
+    "encoder.embed_dim=4",
+    "finetune.max_steps=1",
+    "evaluate.labels=[all]",
+    "evaluate.draws=1",
+    "evaluate.modes=[linear]",
+    "evaluate.bootstrap_draws=20",
+    "evaluate.probe={c: 0.01, max_iter: 20}",
+]
+SHRUNK = {
+    "hierarchical": "batch={kind: hierarchical, n_patients: 3, n_trials: 2, n_samples: 2}",
+    "frozen-trials": "batch={kind: frozen-trials, size: 16}",
+}
+
+
+@pytest.fixture(scope="session")
+def mitdb_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where a part of mitdb is prepared under the name of the whole."""
+    home = tmp_path_factory.mktemp("mitdb-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIOCL_HOME", str(home))
+        prepare(find_dataset("mitdb"), raw=test_data / "ecg" / "mitdb")
+    return home
+
+
+def own_data(folder: Path) -> Path:
+    """Six patients with two files each, as a user would bring them."""
+    rng = np.random.default_rng(0)
+    lines = ["path,patient,trial,label,start,end"]
+    for patient in range(10):
+        for part in range(2):
+            name = f"p{patient}-{part}.npy"
+            np.save(folder / name, rng.standard_normal((1200, 2)).astype(np.float32) * (1 + part))
+            lines += [
+                f"{name},p{patient},1,{'ill' if part else 'well'},0,6",
+                f"{name},p{patient},2,{'ill' if part else 'well'},6,12",
+            ]
+    (folder / "recordings.csv").write_text("\n".join(lines) + "\n")
+    return folder / "recordings.csv"
+
+
+@pytest.mark.parametrize("name", sorted(shipped_configs()))
+def test_a_shipped_configuration_runs_in_short_form(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = []
+    if "mitdb" in name:
+        monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("mitdb_home")))
+    elif name == "own-data":
+        with pytest.raises(SystemExit) as ended:
+            app(["data", "prepare", str(own_data(tmp_path)), "--sfreq", "100", "--out", str(tmp_path / "store")])
+        assert ended.value.code == 0
+        extra = [f"data.store={tmp_path / 'store'}", "evaluate.labels=[2 patients]"]
+    whole = load_experiment(Path(name))
+    experiment = load_experiment(Path(name), [*SHORT, SHRUNK[whole.batch.kind], *extra])
+    if whole.train.average is not None:
+        experiment = experiment.model_copy(
+            update={"train": experiment.train.model_copy(update={"average": whole.train.average})}
+        )
+    run = pretrain(experiment, tmp_path / "pretrain")
+    text = evaluate(experiment, run, tmp_path / "evaluate")
+    assert "patient-independent" in text
+    assert {row["arm"] for row in read_json(tmp_path / "evaluate" / "results.json")["rows"]} >= {
+        "pretrained",
+        "untrained",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(shipped_configs()))
+def test_the_header_says_what_it_is_and_how_to_run_it(name: str) -> None:
+    lines = shipped_configs()[name].read_text(encoding="utf-8").splitlines()
+    header = [line for line in lines if line.startswith("#")]
+    assert lines[0].startswith("# ")
+    assert any(f"biocl pretrain configs/{name}.yaml" in line for line in header) or name == "own-data"
+
+
+def test_mitdb_split_marks_the_shared_person(mitdb_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BIOCL_HOME", str(mitdb_home))
+    published = ["split.name=ds1-ds2-published"]
+    short = [*SHORT, SHRUNK["hierarchical"], "evaluate.class_sets=[[N, V]]"]
+    text = evaluate(load_experiment(Path("comet-mitdb"), [*short, *published]), None, tmp_path / "published")
+    assert "MARKED: one person (201+202) on both sides" in text
+    assert "NOT patient-independent" in text
+    split = read_json(tmp_path / "published" / "split.json")["folds"][0]["patients"]
+    assert "201+202" in split["train"]
+    assert "201+202" in split["test"]
+    text = evaluate(load_experiment(Path("comet-mitdb"), short), None, tmp_path / "ours")
+    assert "MARKED" not in text
+    split = read_json(tmp_path / "ours" / "split.json")["folds"][0]["patients"]
+    assert "201+202" not in split["train"]
+    assert len(split["train"]) == 17
+    assert len(split["test"]) == 22
+    assert not {"102", "104", "107", "217"} & set(split["train"] + split["validation"] + split["test"])
+
+
+def test_a_store_elsewhere_is_found_by_name_and_an_edited_list_is_another_store(tmp_path: Path, own_home: Path) -> None:
+    store = prepare(find_dataset("synthetic-imu"), out=tmp_path / "imu")
+    link = next((own_home / "stores").iterdir())
+    assert link.resolve() == store.path.resolve()
+    table = own_data(tmp_path)
+    from biocl.datasets.folder import folder_dataset
+    from biocl.errors import DataError
+
+    first = build_store(folder_dataset(table, sfreq=100), None, tmp_path / "own", ConditioningSpec())
+    again = build_store(folder_dataset(table, sfreq=100), None, tmp_path / "own", ConditioningSpec())
+    assert first.content_hash == again.content_hash
+    table.write_text(table.read_text().replace("well", "healthy"))
+    with pytest.raises(DataError, match="another store"):
+        build_store(folder_dataset(table, sfreq=100), None, tmp_path / "own", ConditioningSpec())
+
+
+def test_config_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            app(list(words))
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    names = [entry["name"] for entry in json.loads(run("config", "list", "--json"))]
+    assert {"demo", "comet", "comet-reference", "comet-mitdb", "comet-mitdb-reference", "comet-mitdb-full"} <= set(
+        names
+    )
+    run("config", "copy", "demo", str(tmp_path / "mine.yaml"))
+    assert "valid" in run("config", "validate", str(tmp_path / "mine.yaml"))
+    with pytest.raises(UsageError, match="exists"):
+        app(["config", "copy", "demo", str(tmp_path / "mine.yaml")], standalone_mode=False)
+    assert "Learning rate" in run("config", "explain", "train.lr")
+    assert "terms[].weight" in run("config", "explain", "weight")
+    found = {entry["name"]: entry for entry in json.loads(run("data", "list", "--json"))}
+    assert set(found["mitdb"]) == {"name", "modality", "state"}
+    assert found["mitdb"]["state"] == "absent"
+
+
+def test_every_key_can_be_explained() -> None:
+    keys = [key for key, _, _ in walk_keys(Experiment)]
+    assert len(keys) > 80
+    assert {"train.lr", "terms[].weight", "views.NAME[].mask", "data.windows.before_s"} <= set(keys)
+
+
+def test_the_readme_names_only_what_exists() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for config in re.findall(r"configs/([\w-]+)\.yaml", text):
+        find_config(Path(config))
+    for path in re.findall(r"`(benchmarks/\w+\.py)", text):
+        assert (REPOSITORY / path).is_file()
