@@ -70,6 +70,7 @@ class Experiment(Spec):
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of every random stream: weights, batches, views, dropout, draws."""
     data: DataSpec
+    """Which recordings, how they are conditioned, cut and labelled."""
     split: SplitSpec
     """Who is train, validation and test."""
     batch: BatchSpec = HierarchicalBatch(kind="hierarchical", n_patients=8, n_trials=2, n_samples=8)
@@ -77,13 +78,17 @@ class Experiment(Spec):
     views: dict[str, ViewSpec] = {"clean": []}
     """Named augmentations; each name is drawn and encoded once a step."""
     encoder: EncoderSpec
+    """The network from windows to latents."""
     projectors: dict[str, ProjectorSpec] = {}
     """Networks between latents and criteria; named once, used by one term or shared."""
     terms: list[Term]
     """The summands of the loss."""
     train: TrainSpec = TrainSpec(steps=1000)
+    """How long and how pretraining runs."""
     finetune: FinetuneSpec = FinetuneSpec()
+    """How labels are used by fine-tuning."""
     evaluate: EvaluateSpec = EvaluateSpec()
+    """Which protocol is run."""
 
     @field_validator("finetune", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -133,13 +134,18 @@ def read_json(path: Path) -> Any:
 def new_folder(final: Path) -> Iterator[Path]:
     """Fill a hidden folder beside `final`, which appears under its name only when complete.
 
+    What a killed attempt at the same folder left is removed; a folder has one writer at a time.
+
     Yields
     ------
     Path
         The folder to write into. If the body raises, it is removed and `final` never appears.
     """
     with disk_errors(final), parents_of(final):
-        partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.partial-"))
+        prefix = f".{final.name}.partial-"
+        for remains in final.parent.glob(f"{glob.escape(prefix)}*"):
+            shutil.rmtree(remains, ignore_errors=True)
+        partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=prefix))
         try:
             yield partial
             os.chmod(partial, 0o755)

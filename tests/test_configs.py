@@ -158,6 +158,14 @@ def test_config_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_every_key_can_be_explained() -> None:
+    from biocl.commands.configs import explain_key
+
+    for key, _, _ in walk_keys(Experiment):
+        assert key in explain_key(key)
+    for written in ("terms[].weight", "terms.0.weight", "terms.weight", "views.NAME[].mask", "views.mask"):
+        assert "(" in explain_key(written)
+    assert "Inverse regularisation" in explain_key("evaluate.probe.c")
+    assert "Patients in a batch" in explain_key("batch.n_patients")
     keys = [key for key, _, _ in walk_keys(Experiment)]
     assert len(keys) > 80
     assert {"train.lr", "terms[].weight", "views.NAME[].mask", "data.windows.before_s"} <= set(keys)

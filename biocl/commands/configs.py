@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import typing
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def copy_config(name: str, target: Path) -> str:
 def explain_key(key: str) -> str:
     """What a key takes, its default and what it does; a last part alone (``lr``) finds every such key."""
     known = list(walk_keys(Experiment))
-    wanted = [entry for entry in known if entry[0] == key or entry[0].endswith(f".{key}")]
+    asked = bare(key)
+    wanted = [entry for entry in known if bare(entry[0]) == asked or bare(entry[0]).endswith(f".{asked}")]
     if not wanted:
         names = sorted({entry[0].split(".")[-1] for entry in known})
         near = difflib.get_close_matches(key.split(".")[-1], names, n=3)
@@ -57,6 +59,12 @@ def explain_key(key: str) -> str:
         text = info.description or (owner.__doc__ or "").splitlines()[0]
         lines.append("    " + " ".join(text.split()))
     return "\n".join(dict.fromkeys(lines))
+
+
+def bare(key: str) -> str:
+    """A key without what stands for list items and chosen names: ``terms[].weight``, ``terms.0.weight`` and
+    ``terms.weight`` are one."""
+    return re.sub(r"\[\]|\.NAME|\.\d+(?=\.|$)", "", key)
 
 
 def describe(annotation: object) -> str:

@@ -14,7 +14,7 @@ import torch
 from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort
 from biocl.commands.study import Fold, draw_for, floor_arms, linear_probe, tuned_model
 from biocl.config import Experiment
-from biocl.evaluation.finetuning import Labelled
+from biocl.evaluation.finetuning import Labelled, evenly
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, cells
 from biocl.objectives.batch import Batch
 from biocl.objectives.pairs import window_pairs
@@ -132,7 +132,7 @@ def time_evaluation(
     """Seconds of the study: one cell of each label size and mode is run on an untrained encoder, or a part of it."""
     model = build_model(experiment, cohort.windows, terms=[]).to(device)
     fold = Fold(experiment, cohort, 0, parts, None, device)
-    some = evenly_from(fold.used, 2048)
+    some = evenly(fold.used, 2048)
     embed_s = seconds(lambda: embed(model, cohort.windows, some, device=device)) / len(some)
     class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
     planned = list(cells(experiment.evaluate, class_sets, floor_arms(fold), len(cohort.splits)))
@@ -176,11 +176,6 @@ def seconds(run: Any) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def evenly_from(indices: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` rows, evenly spaced."""
-    return indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).astype(int)]
 
 
 def synchronise(device: torch.device) -> None:

@@ -14,8 +14,7 @@ from biocl.config import Experiment
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
 from biocl.randomness import integer_seed
-from biocl.sampling.hierarchical import hierarchical_batches
-from biocl.sampling.plain import frozen_trial_batches, random_batches
+from biocl.sampling.composition import epoch_batches
 from biocl.sampling.spec import BatchSpec
 from biocl.splits.make import assign, make_splits
 from biocl.splits.split import Split
@@ -71,23 +70,7 @@ def epoch_plan(spec: BatchSpec, windows: Windows, indices: np.ndarray, seed: int
     rows = windows.table.rows[indices]
 
     def plan(epoch: int) -> list[np.ndarray]:
-        if spec.kind == "hierarchical":
-            batches = hierarchical_batches(
-                rows["patient"],
-                rows["trial"],
-                n_patients=spec.n_patients,
-                n_trials=spec.n_trials,
-                n_samples=spec.n_samples,
-                seed=seed,
-                epoch=epoch,
-            )
-        elif spec.kind == "frozen-trials":
-            batches = frozen_trial_batches(
-                rows["trial"], batch_size=spec.size, order_seed=spec.order_seed, seed=seed, epoch=epoch
-            )
-        else:
-            batches = random_batches(len(rows), spec.size, seed=seed, epoch=epoch)
-        return [indices[batch] for batch in batches]
+        return [indices[batch] for batch in epoch_batches(spec, rows["patient"], rows["trial"], seed=seed, epoch=epoch)]
 
     return plan
 

@@ -22,17 +22,28 @@ class ProbeSpec(Spec):
     """
 
     kind: Literal["softmax", "one-vs-rest"] = "softmax"
+    """One multinomial model, or one model a class against the rest."""
     class_weight: Literal["balanced", "none"] = "balanced"
+    """balanced weighs each class by the inverse of its share of the labelled windows."""
     c: Literal["inner-folds"] | Positive = "inner-folds"
+    """Inverse regularisation: chosen by macro-F1 on folds of the labelled patients, or fixed."""
     # Half decades: features of a window are many and alike, so the good values are small.
     c_grid: list[Positive] = Field(default=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0], min_length=1)
+    """Candidates of c."""
     default_c: Positive = 1e-2
+    """c where there is one labelled patient, and so no folds."""
     n_folds: Annotated[int, Field(ge=2)] = 5
+    """Inner folds, at most as many as labelled patients."""
     max_rows: Count = 100_000
+    """Labelled windows of the final fit; large classes are thinned first."""
     max_inner_rows: Count = 8_000
+    """The same for each inner fold."""
     max_iter: Count = 1_000
+    """Iterations of the solver at most."""
     tolerance: Positive = 1e-4
+    """Stopping tolerance of the final fit."""
     inner_tolerance: Positive = 1e-3
+    """Stopping tolerance in inner folds."""
 
 
 class EvaluateSpec(Spec):

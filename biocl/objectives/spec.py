@@ -27,6 +27,7 @@ class NTXent(Spec):
     """Normalised-temperature cross entropy: the two views of one item against all other items."""
 
     name: Literal["nt-xent"]
+    """Two views of one item against all other items."""
     similarity: Literal["dot", "cosine"] = "cosine"
     """dot is the raw dot product, as in TS2Vec and COMET."""
     temperature: Positive = 0.1
@@ -37,6 +38,7 @@ class SupCon(Spec):
     """Supervised contrast: every pair of the relation is positive."""
 
     name: Literal["sup-con"]
+    """All pairs of the relation against the rest."""
     temperature: Positive = 0.1
     """Similarities are divided by it."""
     self_pair: Literal["exclude", "positive"] = "exclude"
@@ -47,6 +49,7 @@ class CometId(Spec):
     """COMET's loss over patient or trial ids, as released: order-dependent, self pair in the denominator."""
 
     name: Literal["comet-id"]
+    """COMET's id loss as released."""
     temperature: Positive = 0.1
     """Similarities are divided by it."""
 
@@ -135,9 +138,11 @@ class HeadTerm(Spec):
     """A head with its loss, as one summand."""
 
     head: Literal["classification"]
+    """What is predicted."""
     views: list[str] = ["clean"]
     """Views whose latents are classified; the loss is their mean."""
     network: HeadSpec = HeadSpec()
+    """The head."""
     weight: Annotated[float, Field(ge=0)] = 1.0
     """Factor of this summand."""
 
@@ -164,4 +169,6 @@ class ProjectorSpec(Spec):
     """A small network between latents and a criterion: Linear-GELU-Linear, on every step or vector."""
 
     hidden_dim: Width = 128
+    """Width of the hidden layer."""
     out_dim: Width = 64
+    """Width of the output."""

@@ -15,23 +15,31 @@ class NamedSplit(Spec):
     """A list that the data set publishes, such as mitdb's ``ds1-ds2``."""
 
     name: str
+    """Name of a split that the data set publishes."""
     scope: Scope = "patient"
+    """Who or what is kept apart; only patient may be called patient-independent."""
 
 
 class FileSplit(Spec):
     """A split file, written by biocl or by hand; `scope` must be the file's."""
 
     file: str
+    """Path of a split file."""
     scope: Scope = "patient"
+    """Who or what is kept apart; only patient may be called patient-independent."""
 
 
 class DrawnSplit(Spec):
     """What all drawn splits share: a scope, a seed and, for ``time``, a gap (default: one window)."""
 
     scope: Scope = "patient"
+    """Who or what is kept apart; only patient may be called patient-independent."""
     stratify: bool = True
+    """Give every part its share of the classes, as far as whole units allow."""
     gap_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Scope time: seconds left out between parts; default one window."""
     seed: int = Field(default=0, ge=0)
+    """Seed of the draw."""
 
     @model_validator(mode="after")
     def gap_needs_time(self) -> DrawnSplit:
@@ -45,7 +53,9 @@ class RandomSplit(DrawnSplit):
     """One draw by shares of train, validation and test."""
 
     kind: Literal["random"]
+    """Which form this is; each has keys of its own."""
     fractions: list[float] = Field(default=[0.6, 0.2, 0.2], min_length=3, max_length=3)
+    """Shares of train, validation and test."""
 
     @model_validator(mode="after")
     def fractions_add_up(self) -> RandomSplit:
@@ -60,16 +70,22 @@ class KFoldSplit(DrawnSplit):
     """Every unit is tested once; `validation` is a share of what is left in each fold."""
 
     kind: Literal["k-fold"]
+    """Which form this is; each has keys of its own."""
     n_folds: int = Field(default=5, ge=2)
+    """Number of folds; each unit is tested once."""
     validation: float = Field(default=0.2, ge=0, lt=0.5)
+    """Share of what is not tested that is validation."""
 
 
 class LeaveOneOutSplit(DrawnSplit):
     """Every patient is tested alone; `validation` is a share of the others."""
 
     kind: Literal["leave-one-out"]
+    """Which form this is; each has keys of its own."""
     validation: float = Field(default=0.2, ge=0, lt=0.5)
+    """Share of what is not tested that is validation."""
     scope: Literal["patient"] = "patient"
+    """Who or what is kept apart; only patient may be called patient-independent."""
 
 
 def split_form(value: Any) -> str:

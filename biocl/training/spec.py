@@ -18,6 +18,7 @@ class UniformAverage(Spec):
     """Mean of the weights after every step."""
 
     kind: Literal["uniform"]
+    """Mean of the weights."""
     burn_in_steps: Steps = 0
     """Steps before the mean starts."""
     include_init: bool = False
@@ -28,6 +29,7 @@ class EmaAverage(Spec):
     """Exponential moving average of the weights."""
 
     kind: Literal["ema"]
+    """Exponential moving average."""
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Share of the old average that stays at each step."""
     burn_in_steps: Steps = 0

@@ -13,11 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from biocl.config import load_experiment
 from biocl.encoders.dilated_cnn import DilatedCNN
 from biocl.objectives import criteria
+from biocl.objectives.batch import Batch
 from biocl.objectives.heads import ClassificationHead
+from biocl.objectives.model import Model
 from biocl.objectives.spec import HeadSpec
+from biocl.objectives.terms import step_loss
 from biocl.sampling.plain import frozen_trial_batches
+from biocl.views.view import View
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MADE_BY = runpy.run_path(str(REPOSITORY / "benchmarks" / "reference_values.py"))
@@ -143,3 +148,41 @@ def test_frozen_trial_batches(reference: dict[str, Any]) -> None:
         assert [batch.tolist() for batch in ours] == theirs
         for start, batch in zip(range(0, len(trial), size), ours, strict=True):
             assert set(batch.tolist()) == set(expected["order"][start : start + size])
+
+
+@pytest.mark.parametrize("name", ["comet-reference", "comet-mitdb-reference"])
+def test_the_preset_itself_gives_the_public_loss_and_gradients(reference: dict[str, Any], name: str) -> None:
+    """The shipped file, not a copy of its terms: its weights, temperatures, relations and read-outs act."""
+    experiment = load_experiment(Path(name))
+    expected = reference["step"]["all_true"]
+    model = Model(experiment.encoder, n_chans=15, terms=experiment.terms).double().eval()  # eval: no dropout
+    with_example_weights(model.encoder)
+    x = draws(2000, 8, 300, 15).double().transpose(1, 2)
+    ids = torch.arange(8)
+    batch = Batch(x, ids * 0, PATIENT, TRIAL, ids * 300, torch.full((8,), 300), ids * 0)
+    views = {view: View(x) for view in experiment.views}
+    loss = step_loss(model, batch, views, experiment.terms)
+    loss.total.backward()
+    assert loss.total.item() == pytest.approx(expected["total"], rel=1e-5)
+    weights = {term.title: term.weight for term in experiment.terms}
+    names = {"same-patient": "patient", "same-trial": "trial", "same-sample": "sample", "same-time-step": "observation"}
+    for title, level in names.items():
+        assert weights[title] * loss.terms[title] == pytest.approx(expected["losses"][level], rel=1e-5)
+    gradients = {key: p.grad for key, p in model.encoder.named_parameters() if p.grad is not None}
+    for key, values in fingerprint(gradients).items():
+        theirs = expected["gradients"][key]
+        assert values == pytest.approx(theirs, rel=1e-5, abs=1e-5 * theirs[0]), key
+
+
+def test_the_preset_counts_epochs_batches_and_the_average_as_published() -> None:
+    experiment = load_experiment(Path("comet-reference"))
+    assert experiment.train.epochs == 99
+    assert experiment.batch.kind == "frozen-trials"
+    assert experiment.train.average is not None
+    assert experiment.train.average.model_dump() == {"kind": "uniform", "burn_in_steps": 0, "include_init": True}
+    assert (experiment.train.lr, experiment.train.weight_decay, experiment.train.clip_norm) == (1e-4, 0.01, None)
+    parameters = Model(experiment.encoder, n_chans=15).encoder.parameters()
+    assert sum(p.numel() for p in parameters) == 638_144
+    for view in ("sample_1", "sample_2", "observation_1", "observation_2"):
+        (step,) = experiment.views[view]
+        assert (step.mask, step.n_segments, step.share, step.at) == ("continuous", 5, 0.1, "hidden")
