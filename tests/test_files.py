@@ -17,7 +17,7 @@ from biocl.randomness import integer_seed, stream
 def test_a_folder_appears_only_when_complete_and_remains_go(tmp_path: Path) -> None:
     final = tmp_path / "done"
     (tmp_path / ".done.partial-old").mkdir()
-    with pytest.raises(RuntimeError), new_folder(final) as partial:
+    with pytest.raises(RuntimeError), new_folder(final) as partial:  # noqa: PT012 - the body is what fails
         (partial / "a").write_text("1")
         assert not final.exists()
         raise RuntimeError
