@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort
 from biocl.commands.study import Fold, draw_for, floor_arms, linear_probe, tuned_model
 from biocl.config import Experiment
 from biocl.evaluation.finetuning import Labelled, evenly
+from biocl.evaluation.intervals import bootstrap_metrics
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, cells
 from biocl.objectives.batch import Batch
 from biocl.objectives.pairs import window_pairs
@@ -147,7 +149,22 @@ def time_evaluation(
     total = embedding + sum(
         timed[cell.labels, cell.mode, cell.arm if cell.mode == FLOOR_MODE else UNTRAINED] for cell in planned
     )
-    return {"cells": len(planned), "embedding_s": embedding, "seconds": total}
+    tables = time_tables(fold, planned, experiment.evaluate.bootstrap_draws)
+    return {"cells": len(planned), "embedding_s": embedding, "tables_s": tables, "seconds": total + tables}
+
+
+def time_tables(fold: Fold, planned: list[Cell], n_draws: int) -> float:
+    """Seconds of all bootstraps, from one over random predictions: each cell is resampled once."""
+    per_task: dict[tuple[str, ...], float] = {}
+    for cell in planned:
+        if cell.classes not in per_task:
+            data = Labelled.make(fold.windows, list(cell.classes))
+            test = data.among(fold.parts["test"])
+            proba = np.random.default_rng(0).random((len(test), len(cell.classes)))
+            per_task[cell.classes] = seconds(
+                partial(bootstrap_metrics, data.labels(test), proba, data.patients(test), cell.classes, n_draws=n_draws)
+            )
+    return sum(per_task[cell.classes] for cell in planned)
 
 
 def time_cell(fold: Fold, cell: Cell, embed_s: float) -> float:

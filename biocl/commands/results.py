@@ -13,10 +13,12 @@ import numpy as np
 from biocl.commands.study import Fold, load_prediction
 from biocl.evaluation.finetuning import Labelled
 from biocl.evaluation.intervals import (
+    Resampled,
     bootstrap_mean,
     bootstrap_metrics,
     paired_difference,
-    paired_pooled_difference,
+    pooled_difference,
+    resample_metrics,
 )
 from biocl.evaluation.metrics import AGGREGATIONS, aggregate, has_one_label, metrics_by_unit
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, title_of
@@ -81,11 +83,14 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
     """Rows with intervals over patients, and the paired differences that the rows suggest."""
     found = predictions_by_row(planned, folder)
     truths = {row[0]: truth(folds, row[0]) for row in found}
-    rows, scores = [], {}
+    rows: list[dict[str, Any]] = []
+    scores: dict[Row, dict[str, float]] = {}
+    resampled: dict[Row, Resampled] = {}
     for row, proba in found.items():
         classes, labels, mode, arm = row
         y, patients = truths[classes]
         scores[row] = patient_scores(y, proba, patients, classes)
+        resampled[row] = resample_metrics(y, proba, patients, classes, n_draws=n_draws)
         rows.append(
             {
                 "classes": list(classes),
@@ -95,10 +100,7 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
                 "title": title_of(mode, arm),
                 "n_draws": len(proba),
                 "n_test_patients": len(scores[row]),
-                "metrics": {
-                    name: interval.to_json()
-                    for name, interval in bootstrap_metrics(y, proba, patients, classes, n_draws=n_draws).items()
-                },
+                "metrics": {name: interval.to_json() for name, interval in resampled[row].intervals().items()},
                 "own_metric": own_metric(y, patients),
                 "per_patient": bootstrap_mean(list(scores[row].values()), n_draws=n_draws).to_json(),
                 "patient_level": patient_level(y, proba, patients, classes, n_draws),
@@ -106,12 +108,10 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
         )
     differences = []
     for first, second in compared(list(found)):
-        classes = first[0]
-        y, patients = truths[classes]
-        pooled = paired_pooled_difference(y, found[first], found[second], patients, classes, n_draws=n_draws)
+        pooled = pooled_difference(resampled[first], resampled[second])
         differences.append(
             {
-                "classes": list(classes),
+                "classes": list(first[0]),
                 "labels": first[1],
                 "first": f"{title_of(*first[2:])} ({first[2]})",
                 "second": f"{title_of(*second[2:])} ({second[2]})",

@@ -101,7 +101,34 @@ def resample_patients(n_patients: int, n_draws: int, seed: int) -> NDArray[np.in
     return rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=n_draws)
 
 
-def bootstrap_metrics(
+@dataclass(frozen=True)
+class Resampled:
+    """The metrics of one arm on the real data set and on every bootstrap draw.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray, each of shape (1 + n_draws,)
+        The first value is that of the real data set.
+    n_patients : int
+    level : float
+    seed : int
+    """
+
+    values: Mapping[str, Floats]
+    n_patients: int
+    level: float
+    seed: int
+
+    def intervals(self) -> dict[str, Interval]:
+        """Value and percentile interval of every metric."""
+        n, level = self.n_patients, self.level
+        return {
+            metric: Interval(float(v[0]), *_middle(v[1:], level, n), level, n, _defined(v[1:]), self.seed)
+            for metric, v in self.values.items()
+        }
+
+
+def resample_metrics(
     y: ArrayLike,
     proba: ArrayLike,
     patient: ArrayLike,
@@ -110,8 +137,8 @@ def bootstrap_metrics(
     n_draws: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> dict[str, Interval]:
-    """Metrics over all windows, with intervals over patients.
+) -> Resampled:
+    """Metrics over all windows under resampled patients; arms that share patients and seed share their resamples.
 
     Parameters
     ----------
@@ -124,18 +151,50 @@ def bootstrap_metrics(
     n_draws : int
     level : float
     seed : int
+    """
+    weights, codes = _weights(patient, n_draws, seed)
+    return Resampled(_repeated(y, proba, codes, weights, classes), weights.shape[1], level, seed)
+
+
+def bootstrap_metrics(
+    y: ArrayLike,
+    proba: ArrayLike,
+    patient: ArrayLike,
+    classes: Sequence[str],
+    *,
+    n_draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Metrics over all windows, with intervals over patients; parameters as in `resample_metrics`.
 
     Returns
     -------
     dict of str to Interval
         The keys of `biocl.evaluation.metrics.METRICS`.
     """
-    weights, codes = _weights(patient, n_draws, seed)
-    table = _repeated(y, proba, codes, weights, classes)
-    n = weights.shape[1]
-    return {
-        m: Interval(float(v[0]), *_middle(v[1:], level, n), level, n, _defined(v[1:]), seed) for m, v in table.items()
-    }
+    return resample_metrics(y, proba, patient, classes, n_draws=n_draws, level=level, seed=seed).intervals()
+
+
+def pooled_difference(a: Resampled, b: Resampled) -> dict[str, PairedDifference]:
+    """Difference of two arms in metrics over all windows, under the same resampled patients."""
+    result = {}
+    for metric in METRICS:
+        difference = a.values[metric] - b.values[metric]
+        low, high = _middle(difference[1:], a.level, a.n_patients)
+        result[metric] = PairedDifference(
+            float(difference[0]),
+            low,
+            high,
+            None,
+            "none",
+            a.n_patients,
+            None,
+            a.level,
+            _defined(difference[1:]),
+            a.seed,
+        )
+    return result
 
 
 def bootstrap_mean(scores: ArrayLike, *, n_draws: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
@@ -223,17 +282,11 @@ def paired_pooled_difference(
     -------
     dict of str to PairedDifference
     """
-    weights, codes = _weights(patient, n_draws, seed)
-    a = _repeated(y, proba_a, codes, weights, classes)
-    b = _repeated(y, proba_b, codes, weights, classes)
-    n, result = weights.shape[1], {}
-    for metric in METRICS:
-        difference = a[metric] - b[metric]
-        low, high = _middle(difference[1:], level, n)
-        result[metric] = PairedDifference(
-            float(difference[0]), low, high, None, "none", n, None, level, _defined(difference[1:]), seed
-        )
-    return result
+    a, b = (
+        resample_metrics(y, proba, patient, classes, n_draws=n_draws, level=level, seed=seed)
+        for proba in (proba_a, proba_b)
+    )
+    return pooled_difference(a, b)
 
 
 def sign_flip(differences: ArrayLike, *, n_flips: int = 100_000, seed: int = 0) -> tuple[float | None, str]:
