@@ -300,7 +300,6 @@ def test_110_000_beats_take_well_under_a_second(make_store, make_recording) -> N
 
 def test_mitdb_beats(test_data, tmp_path) -> None:
     """Counts of the whole data set are those that PhysioNet's annotations give."""
-    pytest.importorskip("wfdb")
     from biocl.datasets.mitdb import MITDB
     from biocl.store.build import build_store
 
