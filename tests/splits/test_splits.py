@@ -441,6 +441,7 @@ def test_a_split_needs_its_three_parts() -> None:
 
 def test_mitdb_lists() -> None:
     from biocl.datasets.mitdb import MITDB as mitdb
+
     people = [(r, "201+202" if r in ("201", "202") else r, 3) for r in mitdb_records()]
     table = table_of(people)
     (ours,) = make_splits(parse({"name": "ds1-ds2"}), table, mitdb.splits)
