@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 
 from biocl.signals.recording import ChannelKind
+from biocl.signals.units import SPELLINGS, is_absent, spelling
+from biocl.signals.units import unit_name as unit_name
 
 ECG_LEAD = re.compile(r"(i{1,3}|av[rlf]|m?v\d?|v\dr|v[xyz]|m?cl\d?|mli{1,3}|cm\d|cc5|d[1-4]|ecg.*|ekg.*)")
 EEG_SITE = re.compile(r"((fp|af|f|fc|ft|c|cp|t|tp|p|po|o|i)(\d{1,2}|z)|nz|eeg.*)")
-ACC_UNITS = {"g", "mg", "m/s2", "m/s^2", "m/s²", "m/s/s"}
-GYR_UNITS = {"deg/s", "°/s", "dps", "rad/s"}
-MAG_UNITS = {"ut", "µt", "mt", "gauss", "mgauss"}
-VOLTAGE_UNITS = {"nv", "uv", "mv", "v"}
-
-
-def unit_name(unit: str | None) -> str:
-    """One spelling for a unit: micro signs become ``u``; an absent unit becomes ``NU`` (no unit)."""
-    return (unit or "NU").strip().replace("µ", "u").replace("μ", "u") or "NU"
+# Leads that are nothing else, so that an unknown unit is a mistake of the file and not another quantity.
+ECG_ONLY = re.compile(r"(ii|iii|av[rlf]|mli{1,3})")
+SPOKEN: tuple[tuple[str, ChannelKind], ...] = (
+    ("eog", "eog"),
+    ("emg", "emg"),
+    ("ecg", "ecg"),
+    ("ekg", "ecg"),
+    ("eeg", "eeg"),
+    ("resp", "resp"),
+    ("acc", "acc"),
+    ("gyr", "gyr"),
+    ("mag", "mag"),
+)
+MEASURED: tuple[tuple[str, ChannelKind], ...] = (("acceleration", "acc"), ("turning", "gyr"), ("field", "mag"))
 
 
 def infer_kind(name: str, unit: str) -> ChannelKind:
@@ -27,26 +34,16 @@ def infer_kind(name: str, unit: str) -> ChannelKind:
     name, unit : str
         As the file gives them, for instance ``MLII`` and ``mV``.
     """
-    word, unit = name.strip().lower(), unit_name(unit).lower()
-    spoken: tuple[tuple[str, ChannelKind], ...] = (
-        ("eog", "eog"),
-        ("emg", "emg"),
-        ("resp", "resp"),
-        ("acc", "acc"),
-        ("gyr", "gyr"),
-        ("mag", "mag"),
-    )
-    for part, kind in spoken:
+    word = name.strip().lower()
+    for part, kind in SPOKEN:
         if part in word:
             return kind
-    if unit in ACC_UNITS:
-        return "acc"
-    if unit in GYR_UNITS:
-        return "gyr"
-    if unit in MAG_UNITS:
-        return "mag"
-    if unit in VOLTAGE_UNITS and ECG_LEAD.fullmatch(word):
-        return "ecg"
-    if unit in VOLTAGE_UNITS and EEG_SITE.fullmatch(word.rstrip(".")):
-        return "eeg"
-    return "other"
+    for quantity, kind in MEASURED:
+        if spelling(unit) in SPELLINGS[quantity]:
+            return kind
+    if spelling(unit) in SPELLINGS["voltage"]:
+        if ECG_LEAD.fullmatch(word):
+            return "ecg"
+        if EEG_SITE.fullmatch(word.rstrip(".")):
+            return "eeg"
+    return "ecg" if ECG_ONLY.fullmatch(word) and not is_absent(unit) else "other"

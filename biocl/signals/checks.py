@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,27 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.channels import unit_name
+from biocl.signals.ranges import Spread, doubts, implausible
 from biocl.signals.recording import Recording
 from biocl.signals.spec import ConditioningSpec
 
 MOST_GAPS = 1000
 Problem = Literal["nan", "flat", "range"]
-
-# Standard deviation of a whole channel that a body can give, far on the generous side.
-PLAUSIBLE_SD = {
-    "ecg": (0.002, 50.0, "mV"),
-    "eeg": (0.05, 10_000.0, "uV"),
-    "acc": (0.0, 300.0, "m/s2"),
-    "gyr": (0.0, 5_000.0, "deg/s"),
-}
-# unit -> (what it measures, factor to the unit above)
-UNITS = {
-    "ecg": {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3},
-    "eeg": {"nV": 1e-3, "uV": 1.0, "mV": 1e3, "V": 1e6},
-    "acc": {"m/s2": 1.0, "m/s^2": 1.0, "m/s²": 1.0, "g": 9.80665, "mg": 9.80665e-3},
-    "gyr": {"deg/s": 1.0, "°/s": 1.0, "dps": 1.0, "rad/s": 57.29578},
-}
 
 
 @dataclass(frozen=True)
@@ -120,9 +105,21 @@ def statistics(recording: Recording, block_s: float = 600.0) -> RunningStatistic
     return running
 
 
-def check_recording(recording: Recording, running: RunningStatistics) -> list[Finding]:
-    """What is implausible about a recording, given the statistics of its signal."""
+def check_recording(
+    recording: Recording, running: RunningStatistics, stated: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """What is implausible about a recording, given the statistics of its signal.
+
+    Parameters
+    ----------
+    recording : Recording
+    running : RunningStatistics
+        Of the whole signal.
+    stated : mapping of str to str, optional
+        The file's units by channel name, where the values have been converted since; sentences name these.
+    """
     findings = []
+    ranges = implausible(recording.channels, spread_of(running), stated or {})
     for index, channel in enumerate(recording.channels):
         holes = [(start, stop) for column, start, stop in running.gaps if column == index]
         missing = running.n_times - int(running.count[index])
@@ -146,23 +143,22 @@ def check_recording(recording: Recording, running: RunningStatistics) -> list[Fi
                     f"0 s to {recording.duration_s:.3f} s",
                 )
             )
-        elif sentence := implausible(channel.kind, channel.unit, float(running.std[index])):
-            findings.append(Finding("range", channel.name, f"Channel {channel.name} {sentence}"))
+        if index in ranges:
+            findings.append(Finding("range", channel.name, ranges[index]))
     return findings
 
 
-def implausible(kind: str, unit: str, std: float) -> str | None:
-    """A sentence if no body gives such an amplitude in this unit."""
-    factor = UNITS.get(kind, {}).get(unit_name(unit))
-    if factor is None or not np.isfinite(std):
-        return None
-    low, high, base = PLAUSIBLE_SD[kind]
-    if low <= std * factor <= high:
-        return None
-    return (
-        f"varies by {std:.4g} {unit} (standard deviation), which {kind.upper()} does not: between "
-        f"{low:g} and {high:g} {base} is plausible, so its unit is probably not {unit}"
-    )
+def spread_of(running: RunningStatistics) -> Spread:
+    """The statistics that ranges are judged by; of a channel without samples, NaN."""
+    mean = np.where(running.count > 0, running.mean, np.nan)
+    return Spread(mean, running.std, running.minimum, running.maximum)
+
+
+def unit_doubts(
+    recording: Recording, running: RunningStatistics, stated: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """What is odd about a recording's units but no reason to stop, as sentences for its notes."""
+    return doubts(recording.channels, spread_of(running), stated or {})
 
 
 def refuse(recording: Recording, findings: Sequence[Finding], spec: ConditioningSpec) -> None:

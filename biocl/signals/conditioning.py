@@ -1,4 +1,4 @@
-"""What is done to a recording before it is stored: a choice of channels, another sampling rate; lazily."""
+"""What is done to a recording before it is stored, in a fixed order and lazily; and its resampling."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
+from biocl.signals.filtering import filtered
+from biocl.signals.levels import scaled, without_drift, without_mean
 from biocl.signals.recording import Read, Recording
-from biocl.signals.spec import ConditioningSpec
+from biocl.signals.reference import rereferenced
+from biocl.signals.spec import ConditioningSpec, MeanBaseline, RunningMedianBaseline
+from biocl.signals.units import to_standard
 
 LARGEST_FACTOR = 10_000
 ZERO_CROSSINGS = 10
@@ -23,18 +27,53 @@ KAISER_BETA = 5.0
 def condition(recording: Recording, spec: ConditioningSpec) -> Recording:
     """The conditioned recording; nothing is read until its samples are asked for.
 
-    Events stay where they are: they are in seconds.
+    The order is fixed, whatever the order of the keys in a file:
+
+    ============== ===================================================================================
+    units          first, so that every later number is in the unit it is said in
+    channels       what is not wanted is not computed
+    reference      channels are still as they were recorded, all against one electrode
+    notch_hz       at the file's rate, so that line noise and its harmonics cannot fold into the band
+    bandpass       together with the notches, as one filter
+    resample_hz    less to compute from here on; its low-pass meets a band that is already limited
+    baseline       after the filters, so that the level of what is stored is 0
+    scale          last, so that the spread of what is stored is 1
+    ============== ===================================================================================
+
+    All steps are computed block by block: any partition gives the same bits, and events stay where they are,
+    in seconds. Statistics of the whole recording (baseline: mean, scale) take one more pass, at the first read.
 
     Raises
     ------
     DataError
-        If a channel is missing or its name is not unique.
+        If a channel is missing or its name is not unique, or a frequency cannot be had at the recording's rate.
     """
-    if spec.channels is not None:
-        recording = select_channels(recording, spec.channels)
+    if spec.units == "standard":
+        lent = spec.reference if isinstance(spec.reference, list) else []
+        recording = to_standard(recording, None if spec.channels is None else {*spec.channels, *lent})
+    recording = selected(recording, spec)
+    recording = filtered(recording, spec)
     if spec.resample_hz is not None:
         recording = resample(recording, spec.resample_hz)
+    if isinstance(spec.baseline, RunningMedianBaseline):
+        recording = without_drift(recording, spec.baseline)
+    elif isinstance(spec.baseline, MeanBaseline) and spec.scale != "recording":  # which takes the mean out itself
+        recording = without_mean(recording)
+    if spec.scale != "none":
+        recording = scaled(recording, spec.scale, spec)
     return recording
+
+
+def selected(recording: Recording, spec: ConditioningSpec) -> Recording:
+    """The chosen channels against the chosen reference, whose channels need not be among those chosen."""
+    if spec.channels is None or spec.reference is None or isinstance(spec.reference, str):
+        chosen = recording if spec.channels is None else select_channels(recording, spec.channels)
+        return chosen if spec.reference is None else rereferenced(chosen, spec.reference)
+    lent = [name for name in spec.reference if name not in spec.channels and name in recording.channel_names]
+    done = rereferenced(select_channels(recording, [*spec.channels, *lent]), spec.reference)
+    kept = [name for name in spec.channels if name in done.channel_names]
+    done = select_channels(done, kept)
+    return done if len(kept) < len(spec.channels) else replace(done, notes=recording.notes)
 
 
 def select_channels(recording: Recording, names: Sequence[str]) -> Recording:

@@ -115,6 +115,8 @@ class Recording:
         What is known of the whole recording (age, sex, diagnosis …).
     source : str
         Where it comes from, for error messages.
+    notes : tuple of str
+        What its reader mended or left out (duplicate time stamps, a clock that drifts …), a sentence each.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Recording:
     events: Events = field(default_factory=Events.empty)
     labels: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_array(
@@ -141,6 +144,7 @@ class Recording:
         events: Events | None = None,
         labels: Mapping[str, str] | None = None,
         source: str = "",
+        notes: Sequence[str] = (),
     ) -> Recording:
         """A recording of a signal in memory, shape (n_times, n_chans)."""
         samples = np.ascontiguousarray(signal, dtype=np.float32)
@@ -157,6 +161,7 @@ class Recording:
             events=Events.empty() if events is None else events,
             labels=dict(labels or {}),
             source=source,
+            notes=tuple(notes),
         )
 
     @property

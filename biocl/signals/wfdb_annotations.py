@@ -28,6 +28,7 @@ SYMBOLS = dict(
 )
 BEATS = frozenset("NLRBAaJSVrFejnE/fQ?")
 RHYTHM, QUALITY = "+", "~"
+MOST_AFTER_S = 1.0  # a last mark may lie a little behind the last sample
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,21 @@ def read_events(path: Path, sfreq: float, duration_s: float) -> Events:
         Beats (kind ``beat``, labelled by their symbol), rhythm marks (``rhythm``, labelled ``AFIB`` and the
         like, lasting until the next one or the end), signal quality (``quality``), and every other mark
         (``note``, labelled by its symbol).
+
+    Raises
+    ------
+    DataError
+        If the file is missing or ends in the middle, or marks a time outside the record.
     """
     marks = read_marks(path)
     onset = marks.sample / (marks.sfreq or sfreq)
+    outside = (onset < 0) | (onset > duration_s + MOST_AFTER_S)
+    if outside.any():
+        raise DataError(
+            f"An annotation file marks {onset[outside][0]:.6g} s, and its record lasts {duration_s:.6g} s",
+            path,
+            "It is damaged or belongs to another record: copy or download it again",
+        )
     kind = np.full(len(onset), "note", dtype="<U7")
     kind[np.isin(marks.symbol, list(BEATS))] = "beat"
     label = marks.symbol.astype("<U32")
@@ -137,8 +150,8 @@ def interpret(sample: NDArray[np.int64], code: NDArray[np.int64], text: NDArray[
     defining = False
     for index in np.flatnonzero((code == NOTE) & (sample == 0)).tolist():
         value = str(text[index])
-        if resolution := re.match(r"## time resolution: ([\d.]+)", value):
-            sfreq = float(resolution[1])
+        if resolution := re.match(r"## time resolution: (\d+\.?\d*)", value):
+            sfreq = float(resolution[1]) or None
         elif value == "## annotation type definitions":
             defining = True
         elif value == "## end of definitions":
