@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from biocl.signals.recording import Recording
 
@@ -25,6 +25,8 @@ class Entry:
     revision : str
         Changes when the content does, for recordings that their owner may edit; a store made from another
         revision is another store.
+    notes : tuple of str
+        What was left out or mended while listing, a sentence each; they join the recording's own.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Entry:
     source: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     revision: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,19 @@ class Dataset:
         All label names, in order.
     splits : mapping
         Published fixed lists by name, in the format of a split file.
+    splits_of : callable (list of Entry) -> mapping, optional
+        Published splits that follow from what the files say of each recording (the folds of PTB-XL), by name,
+        in the same format. They join `splits` in the store.
     defaults : mapping
         The ``data`` keys that suit this data set: ``resample_hz``, ``channels``, ``windows``, ``trials``,
         ``classes``.
     licence, citation, homepage, notes : str
         For the data card.
+    access : {"open", "request", "embedded"}
+        Who may have the native files: anybody, whoever asks its owners, or nobody needs any.
+    patients : {"known", "unknown"}
+        Whether the files say who the patient is. If not, every recording counts as a patient of its own, which
+        is said in ``split`` (``patient: record``) and marked in every table.
     download : callable (folder), optional
         Fetches the raw files.
     """
@@ -68,9 +79,12 @@ class Dataset:
     read: Callable[[Entry], Recording]
     classes: tuple[str, ...]
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    splits_of: Callable[[Sequence[Entry]], Mapping[str, Mapping[str, Any]]] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     citation: str = ""
     homepage: str = ""
     notes: str = ""
+    access: Literal["open", "request", "embedded"] = "open"
+    patients: Literal["known", "unknown"] = "known"
     download: Callable[[Path], None] | None = None

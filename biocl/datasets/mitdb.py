@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import download_physionet
+from biocl.datasets.published import published_splits
 from biocl.errors import DataError
 from biocl.signals.recording import Events, Recording
 from biocl.signals.wfdb_reader import read_wfdb
@@ -23,19 +22,10 @@ RECORDS = (
     "207", "208", "209", "210", "212", "213", "214", "215", "217", "219", "220", "221", "222", "223",
     "228", "230", "231", "232", "233", "234",
 )
-# The published inter-patient split (de Chazal et al. 2004); the paced records are in neither.
-DS1 = (
-    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122", "124", "201", "203",
-    "205", "207", "208", "209", "215", "220", "223", "230",
-)
-DS2 = (
-    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210", "212", "213", "214",
-    "219", "221", "222", "228", "231", "232", "233", "234",
-)
 # fmt: on
 ONE_PERSON = "201+202"
 PACED = ("102", "104", "107", "217")
-VALIDATION = ("114", "118", "124", "205")
+WANTED = tuple(f"{record}.{suffix}" for record in RECORDS for suffix in ("hea", "dat", "atr"))
 
 CLASSES = ("N", "S", "V", "F", "Q")
 AAMI = {
@@ -93,27 +83,6 @@ def aami(events: Events) -> Events:
     return replace(events, label=np.where(events.kind == "beat", classes[inverse], events.label))
 
 
-def without(records: Iterable[str], *left_out: str) -> list[str]:
-    """Patients of some records, less others."""
-    return [patient_of(record) for record in records if record not in left_out]
-
-
-def inter_patient(train: list[str], only: dict[str, Any], **keys: Any) -> dict[str, Any]:
-    """A fixed patient-wise split in the format of a split file."""
-    fold = {"train": train, "validation": list(VALIDATION), "test": without(DS2), "only": only}
-    return {"format": 1, "scope": "patient", "folds": [fold], "allow_shared": [], "marks": [], **keys}
-
-
-SPLITS = {
-    "ds1-ds2": inter_patient(without(DS1, "201", *VALIDATION), {"test": {ONE_PERSON: ["202"]}}),
-    "ds1-ds2-published": inter_patient(
-        without(DS1, *VALIDATION),
-        {"train": {ONE_PERSON: ["201"]}, "test": {ONE_PERSON: ["202"]}},
-        allow_shared=[ONE_PERSON],
-        marks=[f"one person ({ONE_PERSON}) on both sides"],
-    ),
-}
-
 MITDB = Dataset(
     name="mitdb",
     modality="ecg",
@@ -121,7 +90,8 @@ MITDB = Dataset(
     entries=entries,
     read=read,
     classes=CLASSES,
-    splits=SPLITS,
+    # De Chazal et al. 2004; the paced records are in no part, and 201 and 202 are one person.
+    splits=published_splits("mitdb"),
     defaults={
         "resample_hz": 125.0,
         "windows": {"kind": "event", "events": "beat", "before_s": 0.3, "after_s": 0.5},
@@ -139,5 +109,5 @@ MITDB = Dataset(
         "Records 201 and 202 are one person. 102, 104, 107 and 217 are paced and in no part of the published "
         "splits. Q (paced and unclassifiable beats) is left out of the default window table."
     ),
-    download=partial(download_physionet, "mitdb/1.0.0"),
+    download=partial(download_physionet, "mitdb/1.0.0", only=WANTED),
 )

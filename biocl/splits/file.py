@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from biocl.errors import BioclError, UsageError
 from biocl.files import read_json, write_json
 from biocl.spec import Spec
-from biocl.splits.spec import Scope
+from biocl.splits.spec import Patient, Scope
 from biocl.splits.split import PARTS, Split, splits_to_json
 
 FORMAT_HINT = "Repair the file: it has a name and folds, each with the patients of train, validation and test"
@@ -36,6 +36,7 @@ class SplitFile(Spec):
     format: Literal[1] = 1
     name: str
     scope: Scope = "patient"
+    patient: Patient = "patient"
     seed: int = 0
     gap_s: float = Field(default=0.0, ge=0)
     allow_shared: list[str] = Field(default_factory=list)
@@ -67,10 +68,22 @@ def splits_from_json(value: Mapping[str, Any], where: str | Path) -> list[Split]
         content = SplitFile.model_validate(dict(value) if isinstance(value, Mapping) else value)
     except ValidationError as error:
         raise UsageError(f"This is not a split: {first_mistake(error)}", where, FORMAT_HINT) from error
+    for number, fold in enumerate(content.folds):
+        if any(same_fold(fold, other) for other in content.folds[:number]):
+            raise UsageError(
+                f"Two folds are the same, so their test patients would count twice: number {number} repeats another",
+                where,
+                "Remove one of them",
+            )
     try:
         return [split_of(content, fold, number) for number, fold in enumerate(content.folds)]
     except BioclError as error:
         raise type(error)(error.what, f"{where}, {error.where}", error.fix) from error
+
+
+def same_fold(one: FoldFile, other: FoldFile) -> bool:
+    """Whether two folds differ in nothing but their number."""
+    return one.model_copy(update={"fold": 0}) == other.model_copy(update={"fold": 0})
 
 
 def split_of(content: SplitFile, fold: FoldFile, number: int) -> Split:
@@ -94,6 +107,7 @@ def split_of(content: SplitFile, fold: FoldFile, number: int) -> Split:
         marks=tuple(content.marks),
         seed=content.seed,
         fold=fold.fold or number,
+        patient=content.patient,
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biocl.errors import DataError, UsageError
+from biocl.errors import DataError, LeakageError, UsageError
 from biocl.splits.file import read_splits, splits_from_json
-from biocl.splits.spec import FileSplit, KFoldSplit, LeaveOneOutSplit, NamedSplit, RandomSplit
+from biocl.splits.spec import FileSplit, KFoldSplit, LeaveOneOutSplit, NamedSplit, Patient, RandomSplit, Scope
 from biocl.splits.split import PARTS, Split
 from biocl.splits.splitters import patient_splits, time_splits, trial_numbers, trial_splits
 from biocl.store.names import did_you_mean
@@ -22,6 +23,8 @@ def make_splits(
     spec: NamedSplit | FileSplit | RandomSplit | KFoldSplit | LeaveOneOutSplit,
     table: WindowTable,
     dataset_splits: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    patients_known: bool = True,
 ) -> list[Split]:
     """All folds that ``split:`` asks for, checked against the windows.
 
@@ -33,14 +36,18 @@ def make_splits(
     table : WindowTable
     dataset_splits : mapping of str to split file content, optional
         The data set's published lists.
+    patients_known : bool
+        Whether the data say whose a recording is. If not, each record counts as a patient, which the
+        configuration has to say (``patient: record``) and which every split is marked with.
 
     Raises
     ------
     UsageError
         If the list does not exist, names an unknown patient or cannot be drawn.
     LeakageError
-        If a unit of the scope is on two sides.
+        If a unit of the scope is on two sides, or may be since the patients are unknown.
     """
+    check_patients_known(spec.scope, spec.patient, patients_known)
     match spec:
         case NamedSplit():
             known = dataset_splits or {}
@@ -59,7 +66,11 @@ def make_splits(
             splits = time_splits(table, spec)
         case _:
             splits = trial_splits(table, spec)
+    if not patients_known:
+        splits = [replace(split, patient="record") for split in splits]
     for split in splits:
+        if split.patient == "record" and patients_known:
+            raise UsageError(KNOWN, f"split {split.name}", "Remove 'patient: record' from the split file")
         if split.scope != spec.scope:
             raise UsageError(
                 f"The split has scope {split.scope}, and the configuration says {spec.scope}",
@@ -68,6 +79,31 @@ def make_splits(
             )
         check_names(split, table)
     return splits
+
+
+KNOWN = "The patients of these recordings are known, so a record cannot stand for one"
+
+
+def check_patients_known(scope: Scope, patient: Patient, known: bool) -> None:
+    """Scope patient needs patients; whoever goes on without them has to say so.
+
+    Raises
+    ------
+    LeakageError
+        If the patients are unknown, the scope is patient and ``patient: record`` is not said.
+    UsageError
+        If it is said although the patients are known.
+    """
+    if known and patient == "record":
+        raise UsageError(KNOWN, "split.patient", "Leave split.patient out")
+    if not known and scope == "patient" and patient == "patient":
+        raise LeakageError(
+            "The files of this data set do not say whose a recording is, so one person may be in training and in test, "
+            "and no split of it is patient-independent",
+            "split.scope",
+            "To go on all the same, write 'patient: record' under split: each record then counts as a patient, and "
+            "every table is marked",
+        )
 
 
 def check_names(split: Split, table: WindowTable) -> None:

@@ -9,31 +9,35 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from biocl.spec import Spec
 
 Scope = Literal["patient", "time", "trial"]
+Patient = Literal["patient", "record"]
 
 
-class NamedSplit(Spec):
+class AnySplit(Spec):
+    """What all forms share."""
+
+    scope: Scope = "patient"
+    """Who or what is kept apart; only patient may be called patient-independent."""
+    patient: Patient = "patient"
+    """What counts as one patient. Data that do not say whose a recording is need `record`, which marks every table."""
+
+
+class NamedSplit(AnySplit):
     """A list that the data set publishes, such as mitdb's ``ds1-ds2``."""
 
     name: str
     """Name of a split that the data set publishes."""
-    scope: Scope = "patient"
-    """Who or what is kept apart; only patient may be called patient-independent."""
 
 
-class FileSplit(Spec):
+class FileSplit(AnySplit):
     """A split file, written by biocl or by hand; `scope` must be the file's."""
 
     file: str
     """Path of a split file."""
-    scope: Scope = "patient"
-    """Who or what is kept apart; only patient may be called patient-independent."""
 
 
-class DrawnSplit(Spec):
-    """What all drawn splits share: a scope, a seed and, for ``time``, a gap (default: one window)."""
+class DrawnSplit(AnySplit):
+    """What all drawn splits share: a seed and, for scope ``time``, a gap (default: one window)."""
 
-    scope: Scope = "patient"
-    """Who or what is kept apart; only patient may be called patient-independent."""
     stratify: bool = True
     """Give every part its share of the classes, as far as whole units allow."""
     gap_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)

@@ -9,10 +9,11 @@ from typing import Any
 
 from biocl.errors import LeakageError, UsageError
 from biocl.files import digest
-from biocl.splits.spec import Scope
+from biocl.splits.spec import Patient, Scope
 
 PARTS = ("train", "validation", "test")
 Interval = tuple[float, float]
+UNKNOWN_PATIENTS = "patients unknown: each record counts as one"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Split:
         marked.
     marks : tuple of str
         What every table of its results has to say.
+    patient : {"patient", "record"}
+        Whether the names in `parts` are people, or records of whom nobody knows.
 
     Raises
     ------
@@ -63,6 +66,7 @@ class Split:
     marks: tuple[str, ...] = ()
     seed: int = 0
     fold: int = 0
+    patient: Patient = "patient"
 
     def __post_init__(self) -> None:
         check_lists(self)
@@ -70,16 +74,19 @@ class Split:
         shared = shared_patients(self)
         if self.scope == "patient" and shared and not self.marks:
             object.__setattr__(self, "marks", (f"shared between parts: {', '.join(shared)}",))
+        if self.patient == "record" and UNKNOWN_PATIENTS not in self.marks:
+            object.__setattr__(self, "marks", (*self.marks, UNKNOWN_PATIENTS))
 
     @property
     def patient_independent(self) -> bool:
-        """Whether results may be called so: scope patient and nobody on two sides."""
-        return self.scope == "patient" and not shared_patients(self)
+        """Whether results may be called so: scope patient, of known patients, and nobody on two sides."""
+        return self.scope == "patient" and self.patient == "patient" and not shared_patients(self)
 
     @property
     def stamp(self) -> str:
         """What stands beside every result: the name, the scope and the marks."""
-        scope = "patient-independent" if self.patient_independent else f"scope {self.scope}, NOT patient-independent"
+        apart = "record" if (self.scope, self.patient) == ("patient", "record") else self.scope
+        scope = "patient-independent" if self.patient_independent else f"scope {apart}, NOT patient-independent"
         return "; ".join([f"{self.name} ({scope})", *self.marks])
 
     def to_json(self) -> dict[str, Any]:
@@ -97,6 +104,8 @@ def splits_to_json(splits: Sequence[Split]) -> dict[str, Any]:
     head: dict[str, Any] = {"format": 1, "name": first.name, "scope": first.scope, "seed": first.seed}
     if first.scope == "time":
         head["gap_s"] = first.gap_s
+    if first.patient == "record":
+        head["patient"] = "record"
     return {
         **head,
         "allow_shared": list(first.allow_shared),

@@ -9,8 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from biocl.datasets.mitdb import DS1, DS2, MITDB, PACED, RECORDS
+from biocl.datasets.mitdb import MITDB, PACED, RECORDS
 from biocl.errors import DataError
+
+# fmt: off
+# The published inter-patient split (de Chazal et al. 2004).
+DS1 = (
+    "101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122", "124", "201", "203",
+    "205", "207", "208", "209", "215", "220", "223", "230",
+)
+DS2 = (
+    "100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210", "212", "213", "214",
+    "219", "221", "222", "228", "231", "232", "233", "234",
+)
+# fmt: on
+VALIDATION = {"114", "118", "124", "205"}
 
 
 @pytest.fixture
@@ -60,6 +73,15 @@ def test_splits_know_that_201_and_202_are_one_person() -> None:
     assert published["folds"][0]["only"]["train"] == {"201+202": ["201"]}
     assert len(published["marks"]) == 1
     assert sorted([*DS1, *DS2, *PACED]) == sorted(RECORDS)
+    for split, left_out in ((honest, {"201"}), (published, set())):
+        [fold] = split["folds"]
+        assert set(fold["validation"]) == VALIDATION
+        assert set(fold["train"]) == {person(record) for record in DS1 if record not in VALIDATION | left_out}
+        assert set(fold["test"]) == {person(record) for record in DS2}
+
+
+def person(record: str) -> str:
+    return "201+202" if record in ("201", "202") else record
 
 
 def test_a_missing_record_is_named(tmp_path: Path) -> None:

@@ -467,3 +467,65 @@ def mitdb_records() -> list[str]:
     ranges = [*range(100, 110), *range(111, 120), *range(121, 125), *range(200, 204), 205, *range(207, 211)]
     ranges += [*range(212, 216), 217, *range(219, 224), 228, *range(230, 235)]
     return [str(number) for number in ranges if number not in (110, 120)]
+
+
+# --- unknown patients --------------------------------------------------------------------------------------
+
+
+FORMS: list[dict[str, Any]] = [
+    {"kind": "random"},
+    {"kind": "k-fold", "n_folds": 3},
+    {"kind": "leave-one-out"},
+    {"name": "mine"},
+    {"file": "split.json"},
+]
+
+
+def records_as_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[WindowTable, dict[str, Any]]:
+    monkeypatch.chdir(tmp_path)
+    fold = {"train": ["p0", "p1", "p2"], "validation": ["p3"], "test": ["p4", "p5"]}
+    lists = {"mine": {"format": 1, "scope": "patient", "folds": [fold]}}
+    write_json(tmp_path / "split.json", {**lists["mine"], "name": "filed"})
+    return cohort(9), lists
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: next(iter(form.values())))
+def test_unknown_patients_are_refused_or_marked(
+    form: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, lists = records_as_patients(tmp_path, monkeypatch)
+    with pytest.raises(LeakageError, match=r"one person may be in training and in test.*'patient: record'") as refused:
+        make_splits(parse(form), table, lists, patients_known=False)
+    assert refused.value.exit_code == 4
+    known = make_splits(parse(form), table, lists)
+    marked = make_splits(parse({**form, "patient": "record"}), table, lists, patients_known=False)
+    for split, same in zip(marked, known, strict=True):
+        assert split.parts == same.parts
+        assert same.patient_independent
+        assert not split.patient_independent
+        assert split.marks == ("patients unknown: each record counts as one",)
+        assert "(scope record, NOT patient-independent); patients unknown: each record counts as one" in split.stamp
+        assert split.digest() != same.digest()
+
+
+@pytest.mark.parametrize("scope", ["time", "trial"])
+def test_other_scopes_go_on_with_unknown_patients_and_are_marked(scope: str) -> None:
+    [split] = make_splits(parse({"kind": "random", "scope": scope}), cohort(6, 40), patients_known=False)
+    assert split.marks == ("patients unknown: each record counts as one",)
+    assert f"scope {scope}, NOT patient-independent" in split.stamp
+
+
+def test_a_record_cannot_stand_for_a_known_patient(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="are known"):
+        make_splits(parse({"kind": "random", "patient": "record"}), cohort(9))
+    splits = make_splits(parse({"kind": "k-fold", "patient": "record"}), cohort(9), patients_known=False)
+    write_splits(splits, tmp_path / "split.json")
+    assert read_splits(tmp_path / "split.json") == splits
+    with pytest.raises(UsageError, match="are known"):
+        make_splits(parse({"file": str(tmp_path / "split.json")}), cohort(9))
+
+
+def test_a_fold_that_stands_twice_is_refused() -> None:
+    fold = {"train": ["a"], "validation": [], "test": ["b"]}
+    with pytest.raises(UsageError, match="Two folds are the same"):
+        splits_from_json({"name": "x", "folds": [fold, {**fold, "fold": 1}]}, "file")
