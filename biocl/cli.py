@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -48,24 +49,38 @@ def root(
 @data_app.command("list")
 def data_list(as_json: Json = False) -> None:
     """List the data sets, and what of each is on this machine."""
-    from biocl.commands.inspect import list_datasets, print_datasets
+    from biocl.commands.catalogue import list_datasets, print_datasets
 
     print_datasets(list_datasets(), as_json=as_json)
 
 
+@data_app.command("formats")
+def data_formats() -> None:
+    """List the file formats that can be read, and the keys of a layout, as Markdown tables."""
+    from biocl.signals.formats import formats_markdown
+    from biocl.signals.layout import layout_markdown
+
+    print(f"{formats_markdown()}\n\n{layout_markdown()}")
+
+
 @data_app.command("prepare")
 def data_prepare(
-    name: Annotated[str, typer.Argument(help="A name from `biocl data list`, or a CSV of your own recordings.")],
+    name: Annotated[str, typer.Argument(help="A name from `biocl data list`, a CSV or a folder of your own.")],
     raw: Annotated[Path | None, typer.Option("--raw", help="Folder of the native files.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the native files first.")] = False,
     config: Annotated[Path | None, typer.Option("--config", help="Condition as this configuration says.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where the store goes.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes.", min=1)] = 1,
     resample_hz: Annotated[float | None, typer.Option("--resample-hz", help="0 keeps the native rate.")] = None,
-    sfreq: Annotated[float | None, typer.Option("--sfreq", help="Own recordings: rate of .npy and .csv files.")] = None,
+    sfreq: Annotated[float | None, typer.Option("--sfreq", help="Own recordings: rate of tables of numbers.")] = None,
     modality: Annotated[str, typer.Option("--modality", help="Own recordings: ecg, eeg, imu or other.")] = "other",
+    layout: Annotated[Path | None, typer.Option("--layout", help="Own tables: a YAML that describes them.")] = None,
+    files: Annotated[
+        str | None, typer.Option("--files", help="Own folder: its paths, 'sub-{patient}/{trial}_{label}.edf'.")
+    ] = None,
 ) -> None:
     """Turn native files into a store."""
+    from biocl.commands.cards import check_card
     from biocl.commands.inspect import describe_store, print_store
     from biocl.commands.prepare import prepare_named
 
@@ -79,17 +94,41 @@ def data_prepare(
         resample_hz=resample_hz,
         sfreq=sfreq,
         modality=modality,
+        layout=layout,
+        files=files,
     )
-    print_store(describe_store(store), as_json=False)
+    facts = describe_store(store)
+    print_store(facts, as_json=False)
+    for sentence in check_card(store, facts):
+        print(f"{'card':<14}{sentence}")
 
 
 @data_app.command("inspect")
-def data_inspect(store: Annotated[Path, typer.Argument(help="A store's folder.")], as_json: Json = False) -> None:
-    """Say what a store holds."""
-    from biocl.commands.inspect import describe_store, print_store
+def data_inspect(
+    store: Annotated[Path, typer.Argument(help="A store's folder.")],
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw examples and quality into this .png, .pdf or .svg file.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Quality of every window, not of a sample.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a store holds and how good its signals are; draw some of them."""
+    from biocl.commands.inspect import inspect_store, print_store
     from biocl.store.store import Store
 
-    print_store(describe_store(Store.open(store)), as_json=as_json)
+    print_store(inspect_store(Store.open(store), every=every, picture=picture), as_json=as_json)
+
+
+@data_app.command("card")
+def data_card(
+    store: Annotated[Path, typer.Argument(help="A store's folder.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A file; default: print it.")] = None,
+) -> None:
+    """Write a data card, your own data's included; what only you can say is marked."""
+    from biocl.commands.cards import write_card
+    from biocl.store.store import Store
+
+    print(write_card(Store.open(store), out))
 
 
 @app.command()
@@ -146,7 +185,7 @@ def finetune(
     from biocl.config import load_experiment
     from biocl.training.run import default_run
 
-    extra = [f"finetune.labels='{labels}'"] if labels else []
+    extra = [f"finetune.labels={json.dumps(labels)}"] if labels is not None else []
     extra += [f"finetune.mode={mode}"] if mode else []
     experiment = load_experiment(config, [*(overrides or []), *extra], seed=seed)
     print(

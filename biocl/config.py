@@ -22,8 +22,8 @@ from biocl.sampling.spec import BatchSpec, HierarchicalBatch
 from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
 from biocl.splits.spec import SplitSpec
-from biocl.store.spec import TrialsSpec, WindowsSpec
-from biocl.training.spec import FinetuneSpec, TrainSpec
+from biocl.store.spec import QualitySpec, TrialsSpec, WindowsSpec
+from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, TrainSpec
 from biocl.views.spec import ViewSpec
 
 # Keys of `data:` that say how the store is made; the others say how it is read.
@@ -43,12 +43,17 @@ class DataSpec(ConditioningSpec):
     """How windows are cut; default: what suits the data set."""
     trials: TrialsSpec | None = None
     """What a trial is; default: what suits the data set."""
-    classes: list[str] | None = None
+    classes: Annotated[list[str], Field(min_length=1)] | None = None
     """Labels that count, in order; windows with another label are left out. Default: the data set's."""
+    quality: QualitySpec = QualitySpec()
+    """Thresholds beyond which windows are left out; default: none."""
     aux: Literal["rr-intervals"] | None = None
     """Scalar inputs beside the window, joined before the head or probe."""
-    input_scale: Literal["none", "window", "recording"] = "recording"
-    """z-score of the input, with the statistics of the window or of its recording."""
+    input_scale: InputScale = "recording"
+    """z-score of the input, with the statistics of the window, of its trial, of its recording, or of all training
+    windows (train: fitted after the split, kept in the checkpoint)."""
+    align: AlignSpec | None = None
+    """Euclidean alignment after scaling, fitted on training windows and kept in the checkpoint; null for none."""
 
     @model_validator(mode="after")
     def _has_source(self) -> DataSpec:
@@ -65,7 +70,7 @@ class DataSpec(ConditioningSpec):
 class Experiment(Spec):
     """One YAML file: one run."""
 
-    name: str = "run"
+    name: Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=100)] = "run"
     """Name of the run folder, and of the method in tables."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of every random stream: weights, batches, views, dropout, draws."""
@@ -304,6 +309,7 @@ UNION_TAGS = {
     "event",
     "sliding",
     "trial",
+    "mean",
     "neighbours",
     "recording",
     "stretch",

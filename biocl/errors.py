@@ -29,7 +29,7 @@ class BioclError(Exception):
         parts = [sentence(self.what)]
         if self.where is not None:
             parts.append(f"Where: {self.where}.")
-        if self.fix is not None:
+        if self.fix:
             parts.append(sentence(self.fix))
         return " ".join(parts)
 

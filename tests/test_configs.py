@@ -153,8 +153,8 @@ def test_config_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "Learning rate" in run("config", "explain", "train.lr")
     assert "terms[].weight" in run("config", "explain", "weight")
     found = {entry["name"]: entry for entry in json.loads(run("data", "list", "--json"))}
-    assert set(found["mitdb"]) == {"name", "modality", "state"}
-    assert found["mitdb"]["state"] == "absent"
+    assert set(found["mitdb"]) == {"name", "modality", "patients", "licence", "state"}
+    assert found["mitdb"]["state"] == "downloadable"
 
 
 def test_every_key_can_be_explained() -> None:
@@ -169,6 +169,22 @@ def test_every_key_can_be_explained() -> None:
     keys = [key for key, _, _ in walk_keys(Experiment)]
     assert len(keys) > 80
     assert {"train.lr", "terms[].weight", "views.NAME[].mask", "data.windows.before_s"} <= set(keys)
+
+
+@pytest.mark.parametrize(
+    "key", ["views.masked_1.0.share", "views.masked_1[0].share", "terms[0].weight", "terms.0.weight"]
+)
+def test_a_key_is_explained_as_an_error_spells_it(key: str) -> None:
+    from biocl.commands.configs import explain_key
+
+    assert explain_key(key).startswith(("views.NAME[].share", "terms[].weight"))
+
+
+@pytest.mark.parametrize("line", ["name: ../../evil", "name: ''", "data.classes: []", "train.lr: .inf"])
+def test_a_value_that_makes_no_sense_is_refused(line: str) -> None:
+    key, value = line.split(": ")
+    with pytest.raises(UsageError, match=key):
+        load_experiment(Path("demo"), [f"{key}={value}"])
 
 
 def test_the_readme_names_only_what_exists() -> None:

@@ -22,6 +22,7 @@ ORDER = [
     "objectives",
     "training",
     "evaluation",
+    "reports",
     "config",
     "commands",
     "cli",

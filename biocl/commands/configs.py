@@ -43,8 +43,7 @@ def copy_config(name: str, target: Path) -> str:
 def explain_key(key: str) -> str:
     """What a key takes, its default and what it does; a last part alone (``lr``) finds every such key."""
     known = list(walk_keys(Experiment))
-    asked = bare(key)
-    wanted = [entry for entry in known if bare(entry[0]) == asked or bare(entry[0]).endswith(f".{asked}")]
+    wanted = [entry for entry in known if re.fullmatch(spelled(entry[0]), key)]
     if not wanted:
         names = sorted({entry[0].split(".")[-1] for entry in known})
         near = difflib.get_close_matches(key.split(".")[-1], names, n=3)
@@ -61,10 +60,18 @@ def explain_key(key: str) -> str:
     return "\n".join(dict.fromkeys(lines))
 
 
-def bare(key: str) -> str:
-    """A key without what stands for list items and chosen names: ``terms[].weight``, ``terms.0.weight`` and
-    ``terms.weight`` are one."""
-    return re.sub(r"\[\]|\.NAME|\.\d+(?=\.|$)", "", key)
+def spelled(key: str) -> str:
+    """A pattern of all spellings of a key: ``terms[].weight`` is also ``terms.weight``, ``terms.0.weight`` and
+    ``terms[0].weight``, ``views.NAME[].mask`` also ``views.masked_1.0.mask``, and any last parts will do."""
+    parts = []
+    for part in key.split("."):
+        word, many = part.removesuffix("[]"), part.endswith("[]")
+        pattern = r"[^.\[\]]+" if word == "NAME" else re.escape(word)
+        parts.append(pattern + (r"(?:\[\d*\]|\.\d+)?" if many else ""))
+    whole = parts[0]
+    for part, word in zip(parts[1:], key.split(".")[1:], strict=True):
+        whole = rf"(?:{whole}\.)?{part}" if not word.startswith("NAME") else rf"{whole}(?:\.{part})?"
+    return whole
 
 
 def describe(annotation: object) -> str:

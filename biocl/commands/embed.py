@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from biocl.commands.prepare import check_channels, window_table
+from biocl.commands.prepare import check_channels, window_table, windows_spec
 from biocl.commands.setup import build_model
-from biocl.config import load_experiment
+from biocl.config import DataSpec, load_experiment
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import load_encoder
 from biocl.files import write_bytes
@@ -24,11 +24,12 @@ def embed_store(run: Path, store: Path, out: Path, *, device: str = "auto") -> s
     Parameters
     ----------
     run : Path
-        Run folder of a pretraining; windows are cut and scaled as its configuration says.
+        Run folder of a pretraining; windows are cut, scaled and aligned as its configuration says, by what was
+        fitted on its training windows.
     store : Path
         A store with the channels and sampling rate that the encoder was trained on.
     out : Path
-        An ``.npz`` file: ``embedding (n, D)``, and per window ``recording, patient, trial, label`` (text),
+        An ``.npz`` file: ``embedding (n, D)``, and per window ``recording, patient, trial, label`` (text; empty: none),
         ``start_s``.
 
     Raises
@@ -42,7 +43,8 @@ def embed_store(run: Path, store: Path, out: Path, *, device: str = "auto") -> s
     checkpoint = load_checkpoint(run / "checkpoints")
     opened = Store.open(store)
     check_channels(checkpoint.state, opened)
-    windows = Windows(opened, window_table(opened, experiment.data), experiment.data.input_scale)
+    data = every_window(experiment.data, opened)
+    windows = Windows(opened, window_table(opened, data), data.input_scale, data.align, fitted=checkpoint.fitted)
     model = build_model(experiment, windows, terms=[])
     load_encoder(model, checkpoint.best_weights)
     target = resolve_device(device)
@@ -58,7 +60,14 @@ def embed_store(run: Path, store: Path, out: Path, *, device: str = "auto") -> s
         **{name: np.array(table.names[name])[table.rows[name]] for name in ("recording", "patient")},
     }
     write_npz(out, columns)
-    return f"{out}: {vectors.shape[0]} windows, {vectors.shape[1]} features"
+    said = "".join(f"; {mark}" for mark in windows.marks)
+    return f"{out}: {vectors.shape[0]} windows, {vectors.shape[1]} features{said}"
+
+
+def every_window(data: DataSpec, store: Store) -> DataSpec:
+    """The same keys, but windows without a label are kept: an embedding needs none."""
+    cut = windows_spec(store, data).model_copy(update={"keep_unlabelled": True})
+    return data.model_copy(update={"windows": cut})
 
 
 def write_npz(path: Path, columns: dict[str, np.ndarray]) -> None:

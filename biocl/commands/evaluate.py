@@ -8,7 +8,7 @@ from typing import Any
 
 from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
 from biocl.commands.results import format_results, patient_lines, tabulate
-from biocl.commands.setup import Cohort, open_cohort, split_record
+from biocl.commands.setup import Cohort, check_judged, open_cohort, split_record
 from biocl.commands.study import (
     Fold,
     draw_for,
@@ -63,10 +63,13 @@ def evaluate(
     n_folds = len(cohort.splits)
     parts = [cohort.parts(fold) for fold in range(n_folds)]
     records = [split_record(split, cohort.windows, parts[i]) for i, split in enumerate(cohort.splits)]
-    marks = list(dict.fromkeys(mark for split in cohort.splits for mark in split.marks))
+    marks = list(dict.fromkeys([*(mark for split in cohort.splits for mark in split.marks), *cohort.windows.marks]))
     target = resolve_device(device)
     folds = [Fold(experiment, cohort, fold, parts[fold], None, target) for fold in range(n_folds)]
     class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
+    for classes in class_sets:
+        Labelled.make(cohort.windows, list(classes))  # names of classes that there are
+        check_judged(parts, cohort.windows, classes)
     planned = list(cells(experiment.evaluate, class_sets, floor_arms(folds[0]), n_folds))
     # Nothing is written before all that may be refused has been looked at: labels, checkpoints, run folder.
     draws = [
@@ -104,10 +107,13 @@ def evaluate(
     return f"{text}\n\nrun folder: {run}"
 
 
-def protocol_name(experiment: Experiment, cohort: Cohort) -> str:
+def protocol_name(experiment: Experiment, cohort: Cohort, fold: int | None = None) -> str:
     """What a table is headed with: data set, split, scope, and what the scope allows to say."""
-    folds = f", {len(cohort.splits)} folds" if len(cohort.splits) > 1 else ""
-    return f"{cohort.windows.store.meta['dataset']}, {cohort.splits[0].stamp}{folds}, seed {experiment.seed}"
+    n_folds = len(cohort.splits)
+    folds = f", {n_folds} folds" if fold is None else f", fold {fold} of {n_folds} alone"
+    folds = folds if n_folds > 1 else ""
+    stamp = "; ".join([cohort.splits[0].stamp, *cohort.windows.marks])
+    return f"{cohort.windows.store.meta['dataset']}, {stamp}{folds}, seed {experiment.seed}"
 
 
 def drawn_labels(fold: Fold, cell: Cell) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from biocl.commands.evaluate import protocol_name
 from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
-from biocl.commands.setup import open_cohort, split_record
+from biocl.commands.setup import check_judged, open_cohort, split_record
 from biocl.commands.study import Fold, draw_for, linear_probe, tuned_model
 from biocl.config import Experiment, to_yaml
 from biocl.evaluation.finetuning import Labelled, predict
@@ -21,7 +21,8 @@ from biocl.evaluation.probe import Probe
 from biocl.evaluation.protocol import PRETRAINED, Cell
 from biocl.evaluation.tables import markdown, with_interval
 from biocl.files import new_folder, write_json, write_text
-from biocl.training.checkpoint import save_tensors
+from biocl.training.checkpoint import save_fitted, save_tensors
+from biocl.training.fitted import Fitted
 from biocl.training.optimisation import resolve_device
 from biocl.training.run import MetricsLog, start_run
 
@@ -52,9 +53,10 @@ def finetune(
     parts = cohort.parts()
     fold = Fold(experiment, cohort, 0, parts, None, resolve_device(device))
     spec = experiment.finetune
-    data = Labelled.make(cohort.windows, list(cohort.windows.table.classes))
-    rows, drawn = draw_for(fold, data, spec.labels, spec.draw)
-    take_pretrained(fold, from_run, out.parent)
+    classes = list(cohort.windows.table.classes)
+    check_judged([parts], cohort.windows, classes)
+    rows, drawn = draw_for(fold, Labelled.make(fold.windows, classes), spec.labels, spec.draw)
+    take_pretrained(fold, from_run, out.parent, one_fold=True)
     # Nothing is written before all that may be refused has been looked at.
     run = start_run(
         out,
@@ -66,7 +68,8 @@ def finetune(
     if fold.pretrained is None:
         pretrain_inside(fold, run)
     remember_encoders([fold], run)
-    marks = [*cohort.splits[0].marks, *fold.marks]
+    data = Labelled.make(fold.windows, classes)  # which are read by the pretraining's scaler and alignment from here on
+    marks = [*cohort.splits[0].marks, *cohort.windows.marks, *fold.marks]
     write_json(run / "labels.json", drawn.to_json())
     test = data.among(parts["test"])
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=-1)
@@ -74,30 +77,32 @@ def finetune(
         features = fold.features(PRETRAINED)
         probe = linear_probe(fold, data, rows, features, spec.draw)
         proba = probe.predict_proba(features[test])
-        save_linear(run / "classifier", probe)
+        save_linear(run / "classifier", probe, fold.windows.known)
     else:
         cell = Cell(data.classes, spec.labels, spec.draw, spec.mode, PRETRAINED)
         model = tuned_model(fold, data, rows, cell, on_log=log.write)
         proba = predict(model, data, test, device=fold.device)
-        save_tuned(run / "classifier", model.state_dict())
+        save_tuned(run / "classifier", model.state_dict(), fold.windows.known)
     # The classifier is chosen and saved; only now are predictions held against test labels.
     return judge(run, experiment, fold, data, test, proba, [*marks, *([drawn.mark()] if drawn.mark() else [])])
 
 
-def save_linear(folder: Path, probe: Probe) -> None:
-    """Scaler and logistic regression as arrays (see `biocl.evaluation.probe.Probe.arrays`)."""
+def save_linear(folder: Path, probe: Probe, fitted: Fitted) -> None:
+    """Scaler and logistic regression as arrays (see `biocl.evaluation.probe.Probe.arrays`); how windows are read."""
     if folder.exists():
         return
     with new_folder(folder) as partial:
+        save_fitted(partial, fitted)
         np.savez(partial / "probe.npz", **probe.arrays())  # type: ignore[arg-type]
         write_json(partial / "probe.json", {"c": probe.c, "chosen": probe.chosen, "n_classes": probe.n_classes})
 
 
-def save_tuned(folder: Path, weights: dict[str, Any]) -> None:
-    """Weights of encoder and head."""
+def save_tuned(folder: Path, weights: dict[str, Any], fitted: Fitted) -> None:
+    """Weights of encoder and head, and how windows are read."""
     if folder.exists():
         return
     with new_folder(folder) as partial:
+        save_fitted(partial, fitted)
         save_tensors(partial / "model.safetensors", weights)
 
 
@@ -122,7 +127,7 @@ def judge(
     write_json(
         run / "results.json",
         {
-            "protocol": protocol_name(experiment, fold.cohort),
+            "protocol": protocol_name(experiment, fold.cohort, fold.number),
             "marks": marks,
             "labels": experiment.finetune.labels,
             "mode": experiment.finetune.mode,
@@ -134,7 +139,7 @@ def judge(
         },
     )
     lines = [
-        f"protocol: {protocol_name(experiment, fold.cohort)}",
+        f"protocol: {protocol_name(experiment, fold.cohort, fold.number)}",
         *(f"MARKED: {mark}" for mark in marks),
         f"{experiment.finetune.mode} fine-tuning with {experiment.finetune.labels} labelled; {len(own)} test patients, "
         f"{len(test)} windows; [bootstrap interval over patients]",

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort
+from biocl.commands.setup import Cohort, build_model, check_judged, epoch_plan, open_cohort
 from biocl.commands.study import Fold, draw_for, floor_arms, linear_probe, tuned_model
 from biocl.config import Experiment
+from biocl.errors import BioclError
 from biocl.evaluation.finetuning import Labelled, evenly
 from biocl.evaluation.intervals import bootstrap_metrics
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, cells
@@ -45,7 +46,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
         ``resolved``, ``data``, ``batch``, ``terms``, ``contradictions``, ``pretrain`` and ``evaluate`` with
         ``seconds``, ``memory_gib`` (the largest this process held while it planned).
     """
-    cohort = open_cohort(experiment)
+    cohort = open_cohort(experiment).for_fold(0)
     target = resolve_device(device)
     parts = cohort.parts()
     plan = epoch_plan(experiment.batch, cohort.windows, parts["train"], experiment.seed)
@@ -63,6 +64,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             "window": f"{cohort.windows.n_times} samples x {cohort.windows.n_chans} channels",
             "sfreq": cohort.windows.table.sfreq,
             "dropped": dict(cohort.windows.table.dropped),
+            "read": described_reading(cohort),
             "split": f"{cohort.splits[0].name}, scope {cohort.splits[0].scope}, {len(cohort.splits)} fold(s)",
             "windows": {name: len(part) for name, part in parts.items()},
             "patients": {name: len(np.unique(rows["patient"][part])) for name, part in parts.items()},
@@ -72,9 +74,18 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
         "terms": [describe_term(term, batch) for term in acting(experiment.terms) if isinstance(term, ContrastTerm)],
         "contradictions": contradictions(experiment, batch),
         "pretrain": time_pretraining(experiment, cohort, parts, target),
-        "evaluate": time_evaluation(experiment, cohort, parts, target),
+        "evaluate": evaluation_or_reason(experiment, cohort, parts, target),
         "memory_gib": round(peak_memory(target), 2),
     }
+
+
+def described_reading(cohort: Cohort) -> str:
+    """How windows are scaled and aligned, with what their tables will be marked by."""
+    align = cohort.windows.align
+    words = [f"input_scale {cohort.windows.scale}"]
+    if align is not None:
+        words.append(f"{align.kind} alignment, {align.mode}, per {align.per}")
+    return "; ".join([*words, *(f"MARKED: {mark}" for mark in cohort.windows.marks)])
 
 
 def describe_term(term: ContrastTerm, batch: Batch) -> dict[str, Any]:
@@ -128,15 +139,27 @@ def time_pretraining(
     return {"steps": n_steps, "step_s": step_s, "seconds": n_steps * step_s}
 
 
+def evaluation_or_reason(
+    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
+) -> dict[str, Any]:
+    """The study's time, or why it could not run: recordings without labels can be pretrained on all the same."""
+    try:
+        return time_evaluation(experiment, cohort, parts, device)
+    except BioclError as error:
+        return {"not possible": error.paragraph()}
+
+
 def time_evaluation(
     experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
 ) -> dict[str, Any]:
     """Seconds of the study: one cell of each label size and mode is run on an untrained encoder, or a part of it."""
+    class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
+    for classes in class_sets:
+        check_judged([cohort.parts(number) for number in range(len(cohort.splits))], cohort.windows, classes)
     model = build_model(experiment, cohort.windows, terms=[]).to(device)
     fold = Fold(experiment, cohort, 0, parts, None, device)
     some = evenly(fold.used, 2048)
-    embed_s = seconds(lambda: embed(model, cohort.windows, some, device=device)) / len(some)
-    class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
+    embed_s = seconds(lambda: embed(model, fold.windows, some, device=device)) / len(some)
     planned = list(cells(experiment.evaluate, class_sets, floor_arms(fold), len(cohort.splits)))
     timed: dict[tuple[str, str, str], float] = {}
     for cell in planned:

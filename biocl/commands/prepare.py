@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +12,18 @@ from pydantic import TypeAdapter
 
 from biocl.config import CONDITIONING, DataSpec, load_experiment, plain
 from biocl.datasets.dataset import Dataset
-from biocl.datasets.registry import find_dataset
+from biocl.datasets.registry import DATASETS, find_dataset
 from biocl.errors import DataError, UsageError
 from biocl.files import home
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.build import build_store, store_key
-from biocl.store.spec import TrialsSpec, WindowsSpec
+from biocl.store.quality import within_thresholds
+from biocl.store.spec import EventWindows, TrialsSpec, WindowsSpec
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
 from biocl.store.windows import derive_windows
+
+MODALITIES = ("ecg", "eeg", "imu", "other")
 
 
 def conditioning_for(dataset: Dataset, given: Mapping[str, Any]) -> ConditioningSpec:
@@ -30,7 +34,7 @@ def conditioning_for(dataset: Dataset, given: Mapping[str, Any]) -> Conditioning
 
 def given_conditioning(data: DataSpec) -> dict[str, Any]:
     """The conditioning keys that the configuration names (null counts as named)."""
-    return {key: getattr(data, key) for key in CONDITIONING if key in data.model_fields_set}
+    return data.model_dump(mode="json", include=set(CONDITIONING) & data.model_fields_set)
 
 
 def stores_folder() -> Path:
@@ -82,17 +86,23 @@ def prepare(
         if dataset.download is None:
             raise UsageError(f"{dataset.name} cannot be downloaded by biocl", fix="Give the files with --raw DIR")
         dataset.download(folder)
-    needs_files = dataset.homepage != ""
+    needs_files = dataset.homepage != "" and dataset.access != "embedded"
     if needs_files and not folder.is_dir() and not target.exists():
-        raise DataError(
-            f"The native files of {dataset.name} are not here",
-            folder,
-            f"Run `biocl data prepare {dataset.name} --raw DIR` with their folder, or with --download",
-        )
+        raise DataError(f"The native files of {dataset.name} are not here", folder, how_to_get(dataset))
     store = build_store(dataset, folder, target, steps, n_jobs=n_jobs)
     if target != registered:
         register(target, registered)
     return store
+
+
+def how_to_get(dataset: Dataset) -> str:
+    """What to do when the native files are not here."""
+    words = f"Run `biocl data prepare {dataset.name} --raw DIR` with their folder"
+    if dataset.download is not None:
+        return f"{words}, or with --download"
+    if dataset.access == "request":
+        return f"Ask the owners for them ({dataset.homepage}). Then run{words.removeprefix('Run')}"
+    return f"Fetch them from {dataset.homepage}. Then run{words.removeprefix('Run')}"
 
 
 def register(store: Path, link: Path) -> None:
@@ -167,13 +177,15 @@ def prepare_named(
     resample_hz: float | None,
     sfreq: float | None,
     modality: str,
+    layout: Path | None = None,
+    files: str | None = None,
 ) -> Store:
-    """`prepare` for the command line: a data set by name, or a CSV of the user's own recordings.
+    """`prepare` for the command line: a data set by name, or the user's own recordings.
 
     Parameters
     ----------
     name : str
-        A name, or the path of a CSV with the columns path, patient, trial, label, start, end.
+        A name; the path of a CSV with the columns path, patient, trial, label, start, end; or, with `files`, a folder.
     raw, download, out, n_jobs
         As in `prepare`.
     config : Path, optional
@@ -183,11 +195,20 @@ def prepare_named(
     sfreq, modality
         Of the user's own recordings: samples per second of files that do not know theirs; ``ecg``, ``eeg``,
         ``imu`` or ``other``, which decides the floors.
+    layout : Path, optional
+        A YAML file that says how to read the user's own tables.
+    files : str, optional
+        A template of the paths in the folder: ``sub-{patient}/{trial}_{label}.edf``.
     """
-    if name.endswith(".csv"):
-        from biocl.datasets.folder import folder_dataset
+    for option, rate, may_be_zero in (("--sfreq", sfreq, False), ("--resample-hz", resample_hz, True)):
+        if rate is not None and not (math.isfinite(rate) and (rate > 0 or (may_be_zero and rate == 0))):
+            raise UsageError(f"A rate of {rate:g} makes no sense", option, "Give samples per second")
+    if modality not in MODALITIES:
+        raise UsageError(f"There is no modality {modality!r}", "--modality", f"Use one of {', '.join(MODALITIES)}")
+    if files is not None or name.endswith(".csv") or (Path(name).exists() and name not in DATASETS):
+        from biocl.datasets.own import own_dataset
 
-        dataset = folder_dataset(Path(name), sfreq=sfreq, modality=modality)
+        dataset = own_dataset(Path(name), files=files, sfreq=sfreq, modality=modality, layout=layout)
         if out is None:
             raise UsageError("A store of your own recordings needs a place", name, "Give --out STORE")
     else:
@@ -214,7 +235,9 @@ def window_table(store: Store, data: DataSpec) -> WindowTable:
     """The run's window table: the configuration's keys over the data set's defaults."""
     trials = data.trials or parsed(TrialsSpec, store.defaults.get("trials"), "trials")
     classes = data.classes or list(store.defaults.get("classes", store.classes))
-    return derive_windows(store, windows_spec(store, data), trials, classes=classes, aux=data.aux)
+    windows = windows_spec(store, data)
+    table = derive_windows(store, windows, trials, classes=classes, aux=data.aux, most_missing=data.quality.nan)
+    return within_thresholds(store, table, data.quality, aligned=isinstance(windows, EventWindows))
 
 
 def parsed(kind: Any, value: Any, key: str) -> Any:

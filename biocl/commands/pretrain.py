@@ -66,11 +66,18 @@ def pretrain(
     UsageError, DataError, LeakageError, Interrupted
         See the exit codes in the README.
     """
-    cohort = cohort or open_cohort(experiment)
-    windows, split, parts = cohort.windows, cohort.splits[fold], cohort.parts(fold)
+    cohort = (cohort or open_cohort(experiment)).for_fold(fold)
+    split, parts = cohort.splits[fold], cohort.parts(fold)
     if len(parts["train"]) == 0:
         raise DataError("The training part has no windows", "split", "Check the patients in the split file")
     target = resolve_device(device)
+    checkpoint_folder = out / "checkpoints"
+    checkpoint = None
+    if resume and any(checkpoint_folder.glob("step-*")):
+        checkpoint = load_checkpoint(checkpoint_folder, target)
+        cohort = cohort.for_fold(fold, checkpoint.fitted)
+    windows = cohort.windows
+    fitted = windows.known
     model = build_model(experiment, windows).to(target)
     if experiment.train.compile:
         model.encoder.compile()
@@ -93,10 +100,6 @@ def pretrain(
     task = Task(experiment.terms, experiment.views, plan, load, class_weights_for(experiment, cohort, parts, target))
     if windows.n_aux and len(model.heads):
         model.fit_aux(torch.from_numpy(windows.table.aux[parts["train"]]))
-    checkpoint_folder = run / "checkpoints"
-    checkpoint = None
-    if resume and any(checkpoint_folder.glob("step-*")):
-        checkpoint = load_checkpoint(checkpoint_folder, target)
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=checkpoint.state["step"] if checkpoint else -1)
     trained_on = split_record(split, windows, parts)["patients"]["train"]
     with progress("pretrain", n_steps) as advance:
@@ -124,10 +127,12 @@ def pretrain(
                 "sfreq": windows.table.sfreq,
                 "channels": [channel.name for channel in windows.store.channels],
                 "input_scale": windows.scale,
+                "align": windows.align.model_dump() if windows.align else None,
                 "dataset": windows.store.meta["dataset"],
                 "patients": patient_hashes(windows.store.meta["dataset"], windows.store.meta["version"], trained_on),
                 "pretraining_digest": experiment.pretraining_digest,
             },
+            fitted=fitted,
             on_log=on_log,
             on_step=lambda step: advance(1, last["note"]),
             validate=validation(experiment, cohort, parts, target, model),

@@ -17,7 +17,7 @@ from biocl.training.averaging import Weights
 from biocl.training.checkpoint import checkpoints, load_checkpoint, patient_hashes
 
 
-def take_pretrained(fold: Fold, from_run: Path | None, folder: Path) -> None:
+def take_pretrained(fold: Fold, from_run: Path | None, folder: Path, *, one_fold: bool = False) -> None:
     """Load the weights of the named run, or of a finished one in `folder` with this configuration and split.
 
     Where there is neither, the fold keeps no weights; see `pretrain_inside`.
@@ -36,7 +36,7 @@ def take_pretrained(fold: Fold, from_run: Path | None, folder: Path) -> None:
                 from_run,
                 "Give --from the folder that `biocl pretrain` left",
             )
-        if len(fold.cohort.splits) > 1:
+        if len(fold.cohort.splits) > 1 and not one_fold:
             raise UsageError(
                 f"The split has {len(fold.cohort.splits)} folds, and one run was pretrained for one of them",
                 "--from",
@@ -57,9 +57,10 @@ def pretrain_inside(fold: Fold, run: Path) -> None:
 def load_pretrained(fold: Fold, run: Path) -> None:
     """Give a fold the weights of a run, with what is known of them, unless they do not belong here."""
     checkpoint = load_checkpoint(run / "checkpoints", fold.device)
+    fold.marks = [*check_fits(checkpoint.state, fold, run), *check_unseen(checkpoint.state, fold, run)]
     fold.pretrained = checkpoint.best_weights
     fold.encoder = {"run": str(run), "step": checkpoint.state["step"], "weights": weights_hash(fold.pretrained)}
-    fold.marks = [*check_fits(checkpoint.state, fold, run), *check_unseen(checkpoint.state, fold)]
+    fold.take_fitted(checkpoint.fitted)
 
 
 def weights_hash(weights: Weights) -> str:
@@ -80,9 +81,9 @@ def finished_pretraining(fold: Fold, folder: Path) -> Path | None:
         if not found:
             continue
         split, state = read_json(run / "split.json"), read_json(found[-1] / "state.json")
-        same_split = all(split.get(key) == table[key] for key in ("digest", "windows_digest", "store_hash"))
+        is_split = all(split.get(key) == table[key] for key in ("digest", "windows_digest", "store_hash"))
         same_config = state.get("pretraining_digest") == fold.experiment.pretraining_digest
-        if same_split and same_config and split.get("fold") == fold.number:
+        if is_split and same_config and split.get("fold") == fold.number:
             return run
     return None
 
@@ -94,13 +95,15 @@ def check_fits(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
         "channels": [channel.name for channel in store.channels],
         "sfreq": windows.table.sfreq,
         "input_scale": windows.scale,
+        "align": whose_reference(windows.align.model_dump() if windows.align else None),
     }
-    wrong = [f"{key} {state[key]!r} there, {value!r} here" for key, value in now.items() if state.get(key) != value]
+    there = {**state, "align": whose_reference(state.get("align"))}
+    wrong = [f"{key} {there.get(key)!r} there, {value!r} here" for key, value in now.items() if there.get(key) != value]
     if wrong:
         raise UsageError(
             f"The encoder was pretrained on other signals: {'; '.join(wrong)}",
             run,
-            "Prepare the store and set data.input_scale as in that run's config.yaml",
+            "Prepare the store and set data.input_scale and data.align as in that run's config.yaml",
         )
     marks = []
     if state["n_times"] != windows.n_times:
@@ -110,8 +113,16 @@ def check_fits(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
     return marks
 
 
-def check_unseen(state: dict[str, Any], fold: Fold) -> list[str]:
+def whose_reference(align: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An alignment without its mode: that is about patients whom training has not seen, so one run serves all modes."""
+    return None if align is None else {key: value for key, value in align.items() if key != "mode"}
+
+
+def check_unseen(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
     """Refuse an encoder that was trained on a test patient, or return the mark for every table.
+
+    In the scopes time and trial a patient is on several sides by name; an encoder of this very split saw of
+    it what the split leaves to training, and is marked. An encoder of another split is refused.
 
     Raises
     ------
@@ -122,7 +133,9 @@ def check_unseen(state: dict[str, Any], fold: Fold) -> list[str]:
     trained = set(state["patients"])
     tested = sorted({table.names["patient"][i] for i in np.unique(table.rows["patient"][fold.parts["test"]])})
     seen = [name for name in tested if patient_hashes(meta["dataset"], meta["version"], [name])[0] in trained]
-    unexpected = [name for name in seen if name not in fold.cohort.splits[fold.number].allow_shared]
+    split = fold.cohort.splits[fold.number]
+    allowed = seen if split.scope != "patient" and same_split(fold, run) else split.allow_shared
+    unexpected = [name for name in seen if name not in allowed]
     if unexpected and not fold.experiment.evaluate.allow_seen:
         raise LeakageError(
             f"The encoder was pretrained on {len(unexpected)} of {len(tested)} test patients: "
@@ -131,6 +144,12 @@ def check_unseen(state: dict[str, Any], fold: Fold) -> list[str]:
             "Pretrain on this split's training patients, or set evaluate.allow_seen: true, which marks every table",
         )
     return [f"NOT patient-independent: pretrained on test patients {', '.join(seen)}"] if seen else []
+
+
+def same_split(fold: Fold, run: Path) -> bool:
+    """Whether a run was pretrained on this fold's split of these windows."""
+    there, here = read_json(run / "split.json"), fold.cohort.splits[fold.number].digest()
+    return bool(there.get("digest") == here and there.get("windows_digest") == fold.windows.table.digest())
 
 
 def remember_encoders(folds: list[Fold], run: Path) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from biocl.commands.prepare import open_store, window_table, windows_spec
 from biocl.config import Experiment
+from biocl.errors import DataError
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
 from biocl.randomness import integer_seed
@@ -20,6 +21,7 @@ from biocl.splits.make import assign, make_splits
 from biocl.splits.split import Split
 from biocl.store.spec import EventWindows
 from biocl.training.data import Windows
+from biocl.training.fitted import Fitted
 from biocl.training.loop import EpochPlan
 
 
@@ -35,15 +37,44 @@ class Cohort:
         """Table rows of train, validation and test."""
         return assign(self.splits[fold], self.windows.table)
 
+    def for_fold(self, fold: int, fitted: Fitted | None = None) -> Cohort:
+        """The cohort whose windows are read as one fold reads them.
+
+        What is fitted across recordings (scaler, alignment) is `fitted` where it is given, and is otherwise fitted on
+        the fold's training windows when it is first needed. Where nothing is, this is the cohort itself.
+        """
+        if not self.windows.needs_fit:
+            return self
+        return replace(self, windows=replace(self.windows, train=self.parts(fold)["train"], fitted=fitted))
+
 
 def open_cohort(experiment: Experiment) -> Cohort:
     """Open the store, derive the windows, make the splits."""
     store = open_store(experiment.data)
     cut = windows_spec(store, experiment.data)
     table = window_table(store, experiment.data)
-    windows = Windows(store, table, experiment.data.input_scale)
-    splits = make_splits(experiment.split, table, store.splits)
+    windows = Windows(store, table, experiment.data.input_scale, experiment.data.align)
+    known = bool(store.meta.get("patients_known", True))
+    splits = make_splits(experiment.split, table, store.splits, patients_known=known)
     return Cohort(windows, splits, cut.before_s if isinstance(cut, EventWindows) else None)
+
+
+def check_judged(parts: Sequence[Mapping[str, np.ndarray]], windows: Windows, classes: Sequence[str]) -> None:
+    """A study needs test windows of its task in at least one fold.
+
+    Raises
+    ------
+    DataError
+        There is nothing to be judged on.
+    """
+    names = windows.table.names["label"]
+    wanted = [number for number, name in enumerate(names) if name in classes]
+    if not any(np.isin(windows.table.rows["label"][one["test"]], wanted).any() for one in parts):
+        raise DataError(
+            f"The test part has no window of {', '.join(classes) or 'any class'}, so nothing can be judged",
+            "split",
+            "List test patients with such windows in the split file, or check data.classes",
+        )
 
 
 def build_model(
@@ -81,7 +112,7 @@ def split_record(split: Split, windows: Windows, parts: dict[str, np.ndarray]) -
     return {
         "name": split.name,
         "scope": split.scope,
-        "marks": list(split.marks),
+        "marks": [*split.marks, *windows.marks],
         "digest": split.digest(),
         "windows_digest": windows.table.digest(),
         "store_hash": windows.store.content_hash,

@@ -23,6 +23,7 @@ from biocl.files import new_folder, write_array
 from biocl.objectives.model import Model
 from biocl.training.averaging import Weights
 from biocl.training.data import Windows, embed
+from biocl.training.fitted import Fitted
 from biocl.training.spec import FinetuneSpec
 
 
@@ -39,11 +40,18 @@ class Fold:
     known: dict[str, np.ndarray] = field(default_factory=dict)
     encoder: dict[str, Any] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
+    fitted: Fitted | None = None
 
-    @property
+    @cached_property
     def windows(self) -> Windows:
-        """The cohort's windows."""
-        return self.cohort.windows
+        """The cohort's windows as this fold reads them: by the pretraining's scaler and alignment, where known."""
+        return self.cohort.for_fold(self.number, self.fitted).windows
+
+    def take_fitted(self, fitted: Fitted) -> None:
+        """Read windows as the pretrained encoder did, for every arm: the untrained one and the floors too."""
+        if self.cohort.windows.needs_fit:
+            self.fitted = fitted
+            self.forget()
 
     @property
     def used(self) -> np.ndarray:
@@ -65,7 +73,8 @@ class Fold:
     def forget(self) -> None:
         """Drop features and windows: what is needed again is made again."""
         self.known.clear()
-        self.__dict__.pop("seen_by_floors", None)
+        for made in ("seen_by_floors", "windows"):
+            self.__dict__.pop(made, None)
 
     def features(self, arm: str) -> np.ndarray:
         """Probe features (n_table, n_features) of an arm, NaN for rows outside train and test; kept."""
@@ -144,6 +153,8 @@ def predict_cell(fold: Fold, cell: Cell) -> np.ndarray:
     data = Labelled.make(fold.windows, list(cell.classes))
     rows, _ = draw_for(fold, data, cell.labels, cell.draw)
     test = data.among(fold.parts["test"])
+    if len(test) == 0:
+        return np.empty((0, len(data.classes)))
     if cell.arm == "majority":
         return majority_proba(data.labels(rows), len(test), len(data.classes))
     if cell.mode in ("linear", FLOOR_MODE):

@@ -7,11 +7,14 @@ every cell of a task, so that differences are paired.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from biocl.evaluation.spec import EvaluateSpec
+from biocl.files import digest
 
+LONGEST_NAME = 200  # bytes; new_folder adds a prefix and a suffix
 UNTRAINED = "untrained"
 PRETRAINED = "pretrained"
 FLOOR_MODE = "floor"
@@ -61,7 +64,14 @@ class Cell:
             self.arm,
             f"fold{self.fold}",
         ]
-        return "_".join(word.replace(" ", "-").replace("%", "pc").replace("/", "-") for word in words)
+        name = "_".join(word.replace(" ", "-").replace("%", "pc").replace("/", "-") for word in words)
+        # The hash tells apart what the signs, or the cut to what a file system takes, make alike.
+        plain = all(re.fullmatch(r"[\w.]+", word) for word in self.classes)
+        return (
+            name
+            if plain and len(name.encode()) <= LONGEST_NAME
+            else f"{digest([list(self.classes), *words])[:12]}_{name[-100:]}"
+        )
 
 
 def cells(

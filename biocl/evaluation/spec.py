@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from biocl.errors import UsageError
 from biocl.evaluation.labels import parse_labels
 from biocl.spec import Spec
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -79,3 +79,13 @@ class EvaluateSpec(Spec):
             return [parse_labels(str(text)).text for text in labels] if isinstance(labels, list) else labels
         except UsageError as error:
             raise ValueError(f"{error.what}. {error.fix}") from error
+
+    @model_validator(mode="after")
+    def _tasks_make_sense(self) -> EvaluateSpec:
+        for key, given in (("labels", self.labels), ("class_sets", [tuple(names) for names in self.class_sets or []])):
+            if len(set(given)) < len(given):
+                raise ValueError(f"{key} names one entry twice")
+        for names in self.class_sets or []:
+            if len(set(names)) < max(2, len(names)):
+                raise ValueError(f"class_sets: a task has two classes at least, each once, not {names}")
+        return self

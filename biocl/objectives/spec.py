@@ -10,7 +10,7 @@ from biocl.spec import Spec
 
 Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient"]
 Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient"]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(ge=1)]
 
 # A pair that overlaps in time, or that shares the trial, is neither alike by design nor apart by
@@ -79,7 +79,7 @@ class ContrastTerm(Spec):
     overlap, same-trial and same-patient ignore overlap."""
     redraw_dropout: bool = False
     """Draw the dropout after the shared trunk anew for each use in this term."""
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Factor of this summand; 0 removes the term and the passes that only it needs."""
     label: str | None = None
     """Name in logs, when two terms have the same relation."""
@@ -143,7 +143,7 @@ class HeadTerm(Spec):
     """Views whose latents are classified; the loss is their mean."""
     network: HeadSpec = HeadSpec()
     """The head."""
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Factor of this summand."""
 
     @property

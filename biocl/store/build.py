@@ -84,6 +84,7 @@ def build_store(
         "dataset": dataset.name,
         "version": dataset.version,
         "modality": dataset.modality,
+        "patients_known": dataset.patients == "known",
         "conditioning": conditioning.model_dump(),
         "key": store_key(dataset, conditioning),
         "entries": digest([[e.name, e.patient, e.session, e.labels, e.revision] for e in entries]),
@@ -225,7 +226,7 @@ def write_tables(
         "event_kinds": kinds,
         "event_labels": labels,
         "classes": list(dataset.classes),
-        "splits": dict(dataset.splits),
+        "splits": {**dataset.splits, **(dataset.splits_of(entries) if dataset.splits_of else {})},
         "defaults": dict(dataset.defaults),
         "recordings": {
             "name": [entry.name for entry in entries],
@@ -233,6 +234,7 @@ def write_tables(
             "session": [entry.session for entry in entries],
             "hash": [recording.hash for recording in converted],
             "labels": {key: [recording.labels.get(key) for recording in converted] for key in label_keys},
+            "notes": [list(recording.notes) for recording in converted],
         },
     }
     write_json(folder / "store.json", {**content, "content_hash": hash_content(content)})

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError
-from biocl.signals.checks import RunningStatistics, check_recording, refuse
+from biocl.signals.checks import RunningStatistics, check_recording, refuse, unit_doubts
 from biocl.signals.conditioning import condition
 from biocl.signals.recording import Channel, Events, Recording
 from biocl.signals.spec import ConditioningSpec
@@ -42,6 +42,7 @@ class Converted:
     hash: str
     events: CodedEvents
     labels: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file: BinaryIO) -> Converted:
@@ -52,7 +53,9 @@ def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file
     DataError
         If the signal is implausible and the conditioning does not accept that, or cannot be read.
     """
-    recording = condition(opened(dataset, entry), conditioning)
+    source = opened(dataset, entry)
+    recording = condition(source, conditioning)
+    stated = {channel.name: channel.unit for channel in source.channels}
     n_chans = len(recording.channels)
     running = RunningStatistics(n_chans)
     hashed = hashlib.sha256()
@@ -73,7 +76,7 @@ def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file
             add_gaps(gaps, ~np.isfinite(block).all(axis=1), start)
         write_block(file, block)
         hashed.update(block.data)
-    refuse(recording, check_recording(recording, running), conditioning)
+    refuse(recording, check_recording(recording, running, stated), conditioning)
     events = Events.join(recording.events, gap_events(gaps, recording.sfreq)) if gaps else recording.events
     hash_events(hashed, events.onset_s, events.duration_s, events.kind.tolist(), events.label.tolist())
     return Converted(
@@ -85,6 +88,7 @@ def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file
         hash=hashed.hexdigest(),
         events=coded(events),
         labels={**entry.labels, **recording.labels},
+        notes=(*entry.notes, *recording.notes, *unit_doubts(recording, running, stated)),
     )
 
 

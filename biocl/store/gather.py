@@ -13,7 +13,12 @@ from biocl.store.table import WindowTable
 Scale = Literal["none", "window", "recording"]
 
 
-def gather(store: Store, table: WindowTable, indices: NDArray[Any], scale: Scale = "none") -> NDArray[np.float32]:
+MeanAndFactor = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def gather(
+    store: Store, table: WindowTable, indices: NDArray[Any], scale: Scale = "none", by: MeanAndFactor | None = None
+) -> NDArray[np.float32]:
     """Read a batch of windows.
 
     Parameters
@@ -27,19 +32,26 @@ def gather(store: Store, table: WindowTable, indices: NDArray[Any], scale: Scale
         Physical units; each channel of each window with mean 0 and standard deviation 1 over its valid
         part; or the recording's stored mean and standard deviation taken out. A channel that does not vary
         becomes 0.
+    by : tuple of ndarray of float32, shape (n_batch, n_chans), optional
+        In place of `scale`: what is subtracted from each channel of each window, and by what it is multiplied.
 
     Returns
     -------
     ndarray of float32, shape (n_batch, n_times, n_chans)
-        Contiguous, and not part of the store. Padding is 0, also after scaling.
+        Contiguous, and not part of the store. Padding is 0, also after scaling, and so are missing samples.
     """
     recording = table.recording[indices]
     begin = store.offsets[recording] + table.start[indices]
+    if by is None and scale == "recording":
+        mean, factor = store.scaling
+        by = mean[recording], factor[recording]
     if table.has_padding:
-        return padded(store, table, indices, scale, recording, begin)
+        return padded(store, table, indices, scale, by, begin)
     batch = pieces(store.signals, begin, table.n_times)
-    if scale == "recording":
-        scale_by(batch, *(values[recording] for values in store.scaling))
+    if table.has_gaps:
+        return with_gaps(store, batch, np.ones(batch.shape[:2], np.bool_), scale, by)
+    if by is not None:
+        scale_by(batch, *by)
     elif scale == "window":
         scale_by(batch, *window_statistics(batch, batch.shape[1]))
     return batch
@@ -50,7 +62,7 @@ def padded(
     table: WindowTable,
     indices: NDArray[Any],
     scale: Scale,
-    recording: NDArray[Any],
+    by: MeanAndFactor | None,
     begin: NDArray[Any],
 ) -> NDArray[np.float32]:
     """The same for a table in which some windows are only partly signal."""
@@ -61,16 +73,62 @@ def padded(
     for i in np.flatnonzero(~whole):
         first, n = int(rows["valid_start"][i]), int(rows["valid_length"][i])
         batch[i, first : first + n] = store.signals[begin[i] + first : begin[i] + first + n]
-    if scale == "none":
+    if table.has_gaps:
+        return with_gaps(store, batch, in_window(rows), scale, by)
+    if by is None and scale == "none":
         return batch
-    if scale == "recording":
-        scale_by(batch, *(values[recording] for values in store.scaling))
+    if by is not None:
+        scale_by(batch, *by)
     else:
         scale_by(batch, *window_statistics(batch, rows["valid_length"][:, None]))
-    step = np.arange(table.n_times)
-    first_step, n_steps = rows["valid_start"][:, None], rows["valid_length"][:, None]
-    batch *= ((step >= first_step) & (step < first_step + n_steps))[:, :, None]
+    batch *= in_window(rows)[:, :, None]
     return batch
+
+
+def in_window(rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which time steps of each window are not padding, shape (n, n_times)."""
+    step = np.arange(int(rows["length"][0]) if len(rows) else 0)
+    first, n = rows["valid_start"][:, None], rows["valid_length"][:, None]
+    return np.asarray((step >= first) & (step < first + n))
+
+
+def with_gaps(
+    store: Store,
+    batch: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    scale: Scale,
+    by: MeanAndFactor | None,
+) -> NDArray[np.float32]:
+    """The batch scaled by what is present, with 0 where a sample is missing; never interpolated."""
+    absent = ~(np.isfinite(batch) & inside[:, :, None])
+    batch[absent] = 0
+    if by is None and scale == "none":
+        return batch
+    if by is not None:
+        scale_by(batch, *by)
+    else:
+        n_present = np.maximum(batch.shape[1] - absent.sum(axis=1), 1)
+        scale_by(batch, *window_statistics(batch, n_present))
+    batch[absent] = 0
+    return batch
+
+
+def valid_steps(store: Store, table: WindowTable, indices: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Time steps (n_batch, n_times) that hold a value in every channel; None where all do in all windows.
+
+    False on padding and, where the table keeps windows that touch gaps, inside these.
+    """
+    rows = table.rows[indices]
+    padded = table.has_padding and bool((rows["valid_length"] < rows["length"]).any())
+    if not padded and not table.has_gaps:
+        return None
+    steps = in_window(rows)
+    if table.has_gaps:
+        begin = store.offsets[table.recording[indices]] + table.start[indices]
+        for i, (first, n) in enumerate(zip(rows["valid_start"].tolist(), rows["valid_length"].tolist(), strict=True)):
+            signal = store.signals[begin[i] + first : begin[i] + first + n]
+            steps[i, first : first + n] &= np.isfinite(signal).all(axis=1)
+    return None if steps.all() else steps
 
 
 def pieces(signals: NDArray[np.float32], begin: NDArray[Any], length: int) -> NDArray[np.float32]:

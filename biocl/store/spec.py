@@ -1,10 +1,10 @@
-"""Keys of ``data.windows`` and ``data.trials`` in a configuration file."""
+"""Keys of ``data.windows``, ``data.trials`` and ``data.quality`` in a configuration file."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from biocl.spec import Spec
 
@@ -100,3 +100,52 @@ class StretchTrials(Spec):
 
 WindowsSpec = Annotated[EventWindows | SlidingWindows | TrialWindows, Field(discriminator="kind")]
 TrialsSpec = Annotated[NeighbourTrials | EventTrials | RecordingTrials | StretchTrials, Field(discriminator="kind")]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Bound = Annotated[float, Field(allow_inf_nan=False)] | None
+
+
+class QualitySpec(Spec):
+    """Windows beyond a threshold in any channel are left out and counted; by default none is.
+
+    `biocl data inspect STORE` shows how the indices are distributed and what usual thresholds would leave out.
+    """
+
+    flat: Share | None = None
+    """Largest share of a window on a flat line (runs of 0.1 s and more without change)."""
+    saturation: Share | None = None
+    """Largest share of a window clipped at the recording's extremes."""
+    nan: Share | None = None
+    """Largest share of a window inside a gap of the recording; null leaves out every window that touches one.
+    Missing samples that are kept are gathered as 0 after scaling, and are masked like padding."""
+    baseline: Share | None = None
+    """Largest share of the power up to 40 Hz that lies below 0.5 Hz; for ECG, EEG, EOG, EMG."""
+    kurtosis: Annotated[list[Bound], Field(min_length=2, max_length=2)] | None = None
+    """Least and largest kurtosis, [5, null] for ECG; 3 is that of Gaussian noise, null is no bound."""
+    line_noise: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Largest ratio of the power at 50 or 60 Hz to that of its neighbours; for ECG, EEG, EOG, EMG."""
+    template: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """Least correlation of an ECG window with its recording's median beat (event windows), or of its beats with
+    each other. Ectopic beats are unlike the median beat: this key selects against arrhythmia."""
+
+    @field_validator("kurtosis", mode="after")
+    @classmethod
+    def _least_first(cls, kurtosis: list[float | None] | None) -> list[float | None] | None:
+        if kurtosis is not None and None not in kurtosis and kurtosis[0] > kurtosis[1]:  # type: ignore[operator]
+            raise ValueError("kurtosis is [least, largest]: the first must not exceed the second")
+        return kurtosis
+
+    @property
+    def bounds(self) -> dict[str, tuple[float | None, float | None]]:
+        """Least and largest value of each index that has a threshold, without `nan` (gaps are known by arithmetic)."""
+        kurtosis = self.kurtosis or [None, None]
+        every = {
+            "flat": (None, self.flat),
+            "saturation": (None, self.saturation),
+            "baseline": (None, self.baseline),
+            "kurtosis": (kurtosis[0], kurtosis[1]),
+            "line_noise": (None, self.line_noise),
+            "template": (self.template, None),
+        }
+        return {name: pair for name, pair in every.items() if pair != (None, None)}

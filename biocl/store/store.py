@@ -178,6 +178,11 @@ class Store:
         found = self.meta["recordings"]["labels"].get(key)
         return list(found) if found is not None else [None] * len(self)
 
+    @property
+    def notes(self) -> tuple[tuple[str, ...], ...]:
+        """What the readers mended or left out, a tuple of sentences for each recording."""
+        return tuple(tuple(sentences) for sentences in self.meta["recordings"]["notes"])
+
     @cached_property
     def recordings(self) -> tuple[StoredRecording, ...]:
         """The recordings as objects; for many of them, `numbers` is faster."""

@@ -48,6 +48,8 @@ class WindowTable:
         Scalars beside each window, such as RR intervals.
     dropped : mapping of str to int
         Windows that were left out, by reason.
+    has_gaps : bool
+        Whether windows may touch gaps (``data.quality.nan``), so that samples may be missing inside them.
     """
 
     rows: NDArray[Any]
@@ -56,6 +58,7 @@ class WindowTable:
     aux: NDArray[np.float32]
     aux_names: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    has_gaps: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -63,6 +63,7 @@ def derive_windows(
     trials: Trials,
     classes: Sequence[str] | None = None,
     aux: Literal["rr-intervals"] | None = None,
+    most_missing: float | None = None,
 ) -> WindowTable:
     """The window table that a configuration asks for.
 
@@ -74,8 +75,8 @@ def derive_windows(
         trial       [-------]   |  [-------] |  at the start of each trial
         neighbours  (  trial 0  )(  trial 1  )  n_samples consecutive windows, on one side of every gap
 
-    A window that touches a gap is dropped. A label comes from the event (event windows), from the event that
-    marks the trial, or from the recording's own labels, in this order.
+    A window that touches a gap is dropped, unless `most_missing` says otherwise. A label comes from the event
+    (event windows), from the event that marks the trial, or from the recording's own labels, in this order.
 
     Parameters
     ----------
@@ -89,6 +90,9 @@ def derive_windows(
         no classes at all, every window is kept with label -1.
     aux : {"rr-intervals"}, optional
         Scalars beside every window; see `biocl.store.intervals.rr_intervals`.
+    most_missing : float, optional
+        Keep windows of which at most this share lies in gaps. A trial still ends at a gap: such windows are
+        the last of theirs.
 
     Returns
     -------
@@ -112,9 +116,13 @@ def derive_windows(
 
     inside = found.stretch >= 0
     before_gap, touches = gap_position(store, found.start, found.start + found.valid_length)
-    keep = inside & ~touches
+    reason, too_empty = "touches a gap", touches
+    if most_missing is not None and touches.any():
+        missing = steps_in_gaps(store, found.start + found.valid_length) - steps_in_gaps(store, found.start)
+        reason, too_empty = f"more than {most_missing:g} of it in gaps", missing > most_missing * found.valid_length
+    keep = inside & ~too_empty
     count(dropped, "outside every trial", ~inside)
-    count(dropped, "touches a gap", inside & touches)
+    count(dropped, reason, inside & too_empty)
     number_of = {name: number for number, name in enumerate(chosen)}
     label = np.array([number_of.get(name, -1) for name in label_names], np.int64)[found.label]
     if chosen and not windows.keep_unlabelled:
@@ -148,6 +156,7 @@ def derive_windows(
         store.sfreq,
         np.empty((len(rows), 0), np.float32),
         dropped={reason: n for reason, n in dropped.items() if n},
+        has_gaps=bool(touches[kept].any()),
     )
     if aux is None or not isinstance(windows, EventWindows):
         return table
@@ -308,13 +317,29 @@ def gap_position(store: Store, start: Ints, stop: Ints) -> tuple[Ints, NDArray[n
     """How many gaps end before each window, and which windows touch one."""
     if "gap" not in store.event_kinds:
         return np.zeros(len(start), np.int64), np.zeros(len(start), np.bool_)
-    gaps = store.events[events_of_kind(store, "gap")]
-    offset = store.numbers["offset"][gaps["recording"]]
-    gap_start = np.rint(gaps["onset_s"] * store.sfreq).astype(np.int64) + offset
-    gap_stop = np.rint((gaps["onset_s"] + gaps["duration_s"]) * store.sfreq).astype(np.int64) + offset
+    gap_start, gap_stop = gap_bounds(store)
     ended = np.searchsorted(gap_stop, start, side="right")
     begun = np.searchsorted(gap_start, stop, side="left")
     return ended, begun > ended
+
+
+def gap_bounds(store: Store) -> tuple[Ints, Ints]:
+    """Starts and stops of all gaps, in order, in time steps on the axis of the store's signals."""
+    gaps = store.events[events_of_kind(store, "gap")]
+    offset = store.numbers["offset"][gaps["recording"]]
+    start, stop = (
+        np.rint(s * store.sfreq).astype(np.int64) for s in (gaps["onset_s"], gaps["onset_s"] + gaps["duration_s"])
+    )
+    return start + offset, stop + offset
+
+
+def steps_in_gaps(store: Store, at: Ints) -> Ints:
+    """How many time steps of the store's signals before each place `at` lie in gaps."""
+    start, stop = gap_bounds(store)
+    total = np.concatenate([[0], np.cumsum(stop - start)])
+    begun = np.searchsorted(start, at, side="left")
+    last_stop = stop[np.maximum(begun - 1, 0)] if len(stop) else at
+    return total[begun] - np.where(begun > 0, np.maximum(last_stop - at, 0), 0)
 
 
 def trial_ids(trials: Trials, stretch: Ints, before_gap: Ints) -> Ints:

@@ -6,7 +6,7 @@ import hmac
 import io
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 
 from biocl.errors import DataError, UsageError
 from biocl.files import new_folder, read_json, write_json
+from biocl.training.fitted import Fitted
 
 KEPT = 2
 
@@ -32,12 +33,15 @@ class Checkpoint:
         State of the optimiser.
     state : dict
         Step, epoch, position in the epoch, number of averaged iterates, and what the sidecar says of data.
+    fitted : Fitted
+        Scaler and alignment of the training windows.
     """
 
     weights: dict[str, torch.Tensor]
     average: dict[str, torch.Tensor]
     optimiser: dict[str, Any]
     state: dict[str, Any]
+    fitted: Fitted = field(default_factory=Fitted)
 
     @property
     def best_weights(self) -> dict[str, torch.Tensor]:
@@ -62,6 +66,7 @@ def save_checkpoint(
     average: Mapping[str, torch.Tensor],
     optimiser: Mapping[str, Any] | None,
     state: Mapping[str, Any],
+    fitted: Fitted | None = None,
 ) -> Path:
     """Write ``folder/step-N`` in one step and remove all but the newest two."""
     final = folder / f"step-{state['step']:07d}"
@@ -75,10 +80,25 @@ def save_checkpoint(
             buffer = io.BytesIO()
             torch.save(optimiser, buffer)
             (partial / "optimiser.pt").write_bytes(buffer.getbuffer())
+        save_fitted(partial, fitted)
         write_json(partial / "state.json", dict(state))
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
     return final
+
+
+def save_fitted(folder: Path, fitted: Fitted | None) -> None:
+    """Write ``fitted.safetensors`` (float64) if anything was fitted."""
+    if fitted is not None and (arrays := fitted.arrays()):
+        save_tensors(folder / "fitted.safetensors", {name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def load_fitted(folder: Path) -> Fitted:
+    """What `save_fitted` wrote; nothing where there is no file."""
+    path = folder / "fitted.safetensors"
+    if not path.exists():
+        return Fitted()
+    return Fitted.from_arrays({name: tensor.numpy() for name, tensor in load_file(path).items()})
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -109,6 +129,7 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> Checkpo
             average=load_file(average, device=str(device)) if average.exists() else {},
             optimiser=torch.load(optimiser, map_location="cpu", weights_only=True) if optimiser.exists() else {},
             state=read_json(path / "state.json"),
+            fitted=load_fitted(path),
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(

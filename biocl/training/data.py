@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 
+from biocl.errors import DataError
 from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
-from biocl.store.gather import Scale, gather
-from biocl.store.store import Store
+from biocl.store.gather import MeanAndFactor, gather, valid_steps
+from biocl.store.store import Store, reciprocal
 from biocl.store.table import WindowTable
+from biocl.store.trials import trial_scaling
+from biocl.training.checkpoint import patient_hashes
+from biocl.training.euclidean import Aligner, Groups, covariances, mean_covariance, whitener
+from biocl.training.fitted import Fitted, mean_and_std
+from biocl.training.spec import AlignSpec, InputScale
+
+BLOCK_VALUES = 2**21
 
 
 @dataclass(frozen=True)
 class Windows:
-    """A store, its window table, and how windows are scaled when they are gathered.
+    """A store, its window table, and what is done to windows when they are gathered: scaled, then aligned.
 
     Attributes
     ----------
     store : Store
     table : WindowTable
     scale : str
-        ``none``, ``window`` or ``recording``.
+        z-score by the statistics of the ``window``, of its ``trial`` or ``recording`` (known from the store), or
+        of all ``train`` windows (fitted); or ``none``.
+    align : AlignSpec, optional
+        Euclidean alignment (fitted).
+    train : ndarray of int, optional
+        Table rows on which the rest is fitted, when it is first needed.
+    fitted : Fitted, optional
+        What an earlier run fitted, in place of a fit on `train`.
     """
 
     store: Store
     table: WindowTable
-    scale: Scale
+    scale: InputScale
+    align: AlignSpec | None = None
+    train: np.ndarray | None = None
+    fitted: Fitted | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -50,13 +69,84 @@ class Windows:
         return self.table.aux.shape[1]
 
     def arrays(self, indices: np.ndarray) -> np.ndarray:
-        """Scaled windows (B, n_chans, n_times) of table rows `indices`, float32."""
-        return gather(self.store, self.table, indices, scale=self.scale).transpose(0, 2, 1)
+        """Scaled and aligned windows (B, n_chans, n_times) of table rows `indices`, float32."""
+        return self.read(indices).transpose(0, 2, 1)
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """Scaled and aligned windows (B, n_times, n_chans) of table rows `indices`, float32."""
+        x = self.scaled(indices)
+        if self.align is None:
+            return x
+        aligned = (x.astype(np.float64) @ self.aligner.whiteners(indices)).astype(np.float32)
+        steps = valid_steps(self.store, self.table, indices)
+        if steps is not None:
+            aligned *= steps[:, :, None]
+        return aligned
+
+    def scaled(self, indices: np.ndarray) -> np.ndarray:
+        """Scaled windows (B, n_times, n_chans), not aligned; missing and padded samples are 0."""
+        if self.scale == "trial":
+            number, (mean, factor) = self.trial_scaling
+            return gather(self.store, self.table, indices, by=(mean[number[indices]], factor[number[indices]]))
+        if self.scale == "train":
+            known = self.known
+            assert known.mean is not None
+            assert known.std is not None
+            shape = (len(indices), self.n_chans)
+            by = np.broadcast_to(known.mean.astype(np.float32), shape), np.broadcast_to(reciprocal(known.std), shape)
+            return gather(self.store, self.table, indices, by=by)
+        return gather(self.store, self.table, indices, scale=self.scale)
+
+    @cached_property
+    def trial_scaling(self) -> tuple[np.ndarray, MeanAndFactor]:
+        """Trial of each window, and every trial's mean and reciprocal standard deviation."""
+        return trial_scaling(self.store, self.table)
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether anything is fitted across recordings."""
+        return self.scale == "train" or self.align is not None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What every table of results has to say of how windows are read."""
+        return () if self.align is None else self.align.marks
+
+    @cached_property
+    def known(self) -> Fitted:
+        """What is fitted: given, or fitted now on the training windows.
+
+        Raises
+        ------
+        DataError
+            There are no training windows.
+        """
+        if self.fitted is not None:
+            return self.fitted
+        return fit_windows(self) if self.needs_fit else Fitted()
+
+    @cached_property
+    def aligner(self) -> Aligner:
+        """The whitening matrix of every window."""
+        assert self.align is not None
+        known = self.known
+        assert known.references is not None
+        assert known.overall is not None
+        groups = Groups.of(self.table, self.align.per)
+        fitted = dict(zip(known.groups, known.references, strict=True))
+        hashes = group_hashes(self.store, groups.names)
+        seen = {number: whitener(fitted[name]) for number, name in enumerate(hashes) if name in fitted}
+        return Aligner(self.align, groups, seen, whitener(known.overall), partial(covariances_of, self))
+
+    def valid(self, indices: np.ndarray, device: torch.device) -> torch.Tensor | None:
+        """Boolean (B, n_times), False on padding and in gaps; None where every step holds values."""
+        steps = valid_steps(self.store, self.table, indices)
+        return None if steps is None else torch.from_numpy(steps).to(device)
 
     def batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """Everything a step needs of table rows `indices`."""
         rows = self.table.rows[indices]
-        x = torch.from_numpy(gather(self.store, self.table, indices, scale=self.scale)).to(device)
+        x = torch.from_numpy(self.read(indices)).to(device)
 
         def column(name: str) -> torch.Tensor:
             return torch.from_numpy(rows[name].astype(np.int64)).to(device)
@@ -70,17 +160,53 @@ class Windows:
             length=column("length"),
             label=column("label"),
             aux=None if not self.n_aux else torch.from_numpy(self.table.aux[indices]).to(device),
-            valid=valid_steps(rows, device),
+            valid=self.valid(indices, device),
         )
 
 
-def valid_steps(rows: np.ndarray, device: torch.device) -> torch.Tensor | None:
-    """Boolean (B, n_times), False on padding; None when nothing is padded."""
-    if (rows["valid_length"] == rows["length"]).all():
-        return None
-    steps = np.arange(int(rows["length"][0]))
-    first = rows["valid_start"][:, None]
-    return torch.from_numpy((steps >= first) & (steps < first + rows["valid_length"][:, None])).to(device)
+def fit_windows(windows: Windows) -> Fitted:
+    """Fit scaler and alignment on ``windows.train``, in the order of the table; float64, the same bits every time."""
+    if windows.train is None or not len(windows.train):
+        raise DataError(
+            "There are no training windows on which data.input_scale: train or data.align could be fitted",
+            windows.store.path,
+            "Check the patients in the split",
+        )
+    rows = np.unique(windows.train)
+    fitted = Fitted()
+    if windows.scale == "train":
+        plain = replace(windows, scale="none", align=None)
+        mean, std = mean_and_std(blocks_of(plain, rows))
+        fitted = replace(fitted, mean=mean, std=std)
+    if windows.align is None:
+        return fitted
+    scaled = replace(windows, fitted=fitted)
+    groups = Groups.of(windows.table, windows.align.per)
+    number = groups.number[rows]
+    inside = np.unique(number)
+    hashes = group_hashes(windows.store, [groups.names[group] for group in inside])
+    parts = [rows[number == group] for group in inside]
+    references = np.stack([mean_covariance(covariances_of(scaled, part), windows.n_chans) for part in parts])
+    share = np.array([len(part) for part in parts]) / len(rows)
+    overall = (references * share[:, None, None]).sum(axis=0)
+    return replace(fitted, groups=tuple(hashes), references=references, overall=overall)
+
+
+def group_hashes(store: Store, names: Sequence[str]) -> list[str]:
+    """Keyed hashes that tell the same patient, session or recording again, in another store of the data set too."""
+    return [patient_hashes(store.meta["dataset"], store.meta["version"], [name])[0] for name in names]
+
+
+def blocks_of(windows: Windows, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Scaled windows (n, n_times, n_chans) of table rows with their valid steps, a bounded number at a time."""
+    for piece in pieces(rows, max(1, BLOCK_VALUES // (windows.n_times * windows.n_chans))):
+        yield windows.scaled(piece), valid_steps(windows.store, windows.table, piece)
+
+
+def covariances_of(windows: Windows, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Covariance matrices (n, n_chans, n_chans) of scaled windows, in blocks."""
+    for x, valid in blocks_of(windows, rows):
+        yield covariances(x, valid)
 
 
 def pieces(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -22,6 +22,7 @@ from biocl.objectives.terms import make_views, step_loss
 from biocl.randomness import integer_seed
 from biocl.training.averaging import Weights, start_average, update_average
 from biocl.training.checkpoint import Checkpoint, save_checkpoint
+from biocl.training.fitted import Fitted
 from biocl.training.optimisation import autocast, learning_rate, make_optimiser
 from biocl.training.spec import TrainSpec
 from biocl.views.spec import ViewSpec
@@ -84,6 +85,7 @@ def fit(
     checkpoints: Path | None = None,
     resume: Checkpoint | None = None,
     sidecar: Mapping[str, Any] | None = None,
+    fitted: Fitted | None = None,
     on_log: Callable[[int, Metrics], None] = lambda step, values: None,
     on_step: Callable[[int], None] = lambda step: None,
     validate: Callable[[Weights, int], Metrics] | None = None,
@@ -108,6 +110,8 @@ def fit(
         Continue from here.
     sidecar : mapping, optional
         Facts for the checkpoint's JSON (data set, patients' hashes, configuration).
+    fitted : Fitted, optional
+        Scaler and alignment of the windows, for the checkpoint.
     on_log, on_step : callable
         Called with the step and its metrics every ``spec.log_every`` steps, and after every step.
     validate : callable, optional
@@ -139,6 +143,7 @@ def fit(
                 average=at.average,
                 optimiser=optimiser.state_dict(),
                 state={**counters(at), **(sidecar or {})},
+                fitted=fitted,
             )
 
     # Seeds are set at every step; forking keeps the caller's own random state as it was.

@@ -54,6 +54,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         target = torch.device(device)
+        torch.Generator(device=target)  # a device that draws no random numbers cannot train
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
         raise UsageError(f"There is no device {device!r} here", "--device", "Use auto, cpu or cuda") from error

@@ -1,4 +1,4 @@
-"""Keys of ``train:`` and ``finetune:``."""
+"""Keys of ``train:`` and ``finetune:``, and those of ``data:`` that belong to a run rather than to a store."""
 
 from __future__ import annotations
 
@@ -12,6 +12,31 @@ from biocl.views.spec import ViewSpec
 
 Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[int, Field(ge=0)]
+
+
+InputScale = Literal["none", "window", "recording", "trial", "train"]
+
+
+class AlignSpec(Spec):
+    """Euclidean alignment: windows whitened by the mean covariance of their group; see
+    `biocl.training.euclidean`."""
+
+    kind: Literal["euclidean"]
+    """Which alignment."""
+    mode: Literal["inductive", "online", "transductive"] = "inductive"
+    """Reference of who is not in the training part: inductive, the mean training covariance; online, the running
+    mean over its own windows so far; transductive, the mean over all of its own windows. The last two look at
+    unlabelled windows of test patients, and every table says so."""
+    per: Literal["patient", "session", "recording"] = "patient"
+    """Whose windows share a reference."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What every table of results has to say."""
+        seen = {"online": "so far", "transductive": "all together"}
+        if self.mode == "inductive":
+            return ()
+        return (f"{self.mode} alignment: uses the test patients' own unlabelled windows, {seen[self.mode]}",)
 
 
 class UniformAverage(Spec):
@@ -42,15 +67,15 @@ AverageSpec = Annotated[UniformAverage | EmaAverage, Field(discriminator="kind")
 class OptimSpec(Spec):
     """AdamW with a schedule."""
 
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     """Learning rate of AdamW."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     """Weight decay of AdamW."""
     schedule: Literal["constant", "cosine"] = "constant"
     """cosine falls towards zero, which the step after the last would have."""
     warmup_steps: Steps = 0
     """Steps of linear rise at the start."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Largest gradient norm."""
     accumulate: Count = 1
     """Micro-batches an optimiser step; negatives do not cross them."""

@@ -138,6 +138,21 @@ def test_an_encoder_that_saw_test_patients_is_refused_or_marked(pretrained: Path
     assert "MARKED: NOT patient-independent" in marked
 
 
+@pytest.mark.parametrize("scope", ["time", "trial"])
+def test_a_split_within_patients_is_judged_and_marked(scope: str, tmp_path: Path) -> None:
+    words = short("evaluate.labels=[all]", "evaluate.modes=[linear]", "evaluate.draws=1")
+    within = [*words, f"split={{kind: random, scope: {scope}}}"]
+    run = pretrain(load_experiment(Path("demo"), within), tmp_path / "run")
+    text = evaluate(load_experiment(Path("demo"), within), run, tmp_path / "ev")
+    assert f"scope {scope}, NOT patient-independent" in text
+    assert "MARKED: NOT patient-independent: pretrained on test patients" in text
+    other = [*words, f"split={{kind: random, scope: {scope}, fractions: [0.2, 0.2, 0.6]}}"]
+    with pytest.raises(LeakageError, match="pretrained on"):
+        evaluate(load_experiment(Path("demo"), other), run, tmp_path / "other")
+    with pytest.raises(LeakageError, match="pretrained on"):
+        evaluate(load_experiment(Path("demo"), words), run, tmp_path / "patients")
+
+
 def test_test_labels_are_not_read_before_all_predictions_are_saved(
     pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +219,12 @@ def test_one_pretraining_does_not_serve_several_folds(pretrained: Path, tmp_path
     assert len(read_json(tmp_path / "ev" / "encoders.json")) == 2
 
 
+def test_finetuning_judges_one_fold_and_says_so(tmp_path: Path) -> None:
+    experiment = load_experiment(Path("demo"), short("split={kind: k-fold, n_folds: 2}"))
+    run = pretrain(experiment, tmp_path / "run")
+    assert "fold 0 of 2 alone" in finetune(experiment, run, tmp_path / "ft")
+
+
 def test_an_encoder_of_other_signals_is_refused(pretrained: Path, tmp_path: Path) -> None:
     words = short("data.input_scale=window", "evaluate.labels=[all]", "evaluate.modes=[linear]")
     with pytest.raises(UsageError, match="other signals"):
@@ -215,6 +236,26 @@ def test_the_written_split_file_gives_the_same_split_again(pretrained: Path, tmp
     file.write_text((pretrained / "split_file.json").read_text())
     again = pretrain(load_experiment(Path("demo"), short(f"split={{file: {file}}}")), tmp_path / "again")
     assert read_json(again / "split.json")["patients"] == read_json(pretrained / "split.json")["patients"]
+
+
+def test_an_empty_test_part_is_refused_before_anything_is_written(pretrained: Path, tmp_path: Path) -> None:
+    content = read_json(pretrained / "split_file.json")
+    content["folds"][0]["test"] = []
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(content))
+    words = short(f"split={{file: {file}}}", "evaluate.labels=[all]", "evaluate.modes=[linear]")
+    for verb in (evaluate, finetune):
+        with pytest.raises(DataError, match="nothing can be judged"):
+            verb(load_experiment(Path("demo"), words), None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_says_why_there_is_no_study_and_goes_on() -> None:
+    from biocl.commands.plan import make_plan
+
+    plan = make_plan(load_experiment(Path("demo"), short("evaluate.labels=[99 patients]")))
+    assert plan["pretrain"]["seconds"] > 0
+    assert "99 patients" in plan["evaluate"]["not possible"]
 
 
 def test_too_few_labels_to_train_on_end_instead_of_hanging(pretrained: Path, tmp_path: Path) -> None:
@@ -317,6 +358,13 @@ def test_plan_predicts_and_names_contradictions(capsys: pytest.CaptureFixture[st
         (["pretrain", "demo", "data.dataset=mitbd"], 2, "mitdb"),
         (["pretrain", "comet-mitdb"], 3, "data prepare mitdb"),
         (["finetune", "demo", "--labels", "4", "--from", "RUN"], 2, "unit"),
+        (["finetune", "demo", "--labels", "", "--from", "RUN"], 2, "not an amount of labels"),
+        (["finetune", "demo", "--labels", "it's", "--from", "RUN"], 2, "not an amount of labels"),
+        (["pretrain", "demo", "--device", "meta"], 2, "no device"),
+        (["data", "prepare", "synthetic-ecg", "--resample-hz", "-5"], 2, "--resample-hz"),
+        (["data", "prepare", "synthetic-ecg", "--resample-hz", "nan"], 2, "--resample-hz"),
+        (["data", "prepare", "mine.csv", "--sfreq", "0"], 2, "--sfreq"),
+        (["data", "prepare", "mine.csv", "--modality", "egc"], 2, "--modality"),
         (["data", "inspect", "nowhere"], 3, "no prepared store"),
         (["config", "explain", "lrr"], 2, "Did you mean"),
     ],

@@ -30,6 +30,10 @@ def test_ema_starts_from_the_first_iterate_after_burn_in() -> None:
     assert run(spec, [100.0, 50.0, 8.0, 4.0]) == 6.0
 
 
+def test_ema_keeps_the_share_that_is_called_decay() -> None:
+    assert run(EmaAverage(kind="ema", decay=0.75), [100.0, 8.0, 4.0]) == 7.0
+
+
 def test_no_average_keeps_nothing() -> None:
     average, counted = start_average(None, {"w": torch.tensor(1.0)})
     assert update_average(None, average, counted, {"w": torch.tensor(2.0)}, 1) == 0

@@ -230,3 +230,106 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[4] == 1.0
     assert rates[20] == pytest.approx(0.0)
     assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
+
+
+def weights_after(spec: TrainSpec, net: Model | None = None) -> dict[str, torch.Tensor]:
+    _, net = run(spec.steps or 1, net, spec=spec)
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def moved(spec: TrainSpec) -> float:
+    before = model().state_dict()
+    return max(float((value - before[name]).abs().max()) for name, value in weights_after(spec).items())
+
+
+def test_the_schedule_reaches_the_optimiser() -> None:
+    """AdamW's first step moves a weight by the learning rate, whatever the gradient."""
+    plain = TrainSpec(steps=1, lr=1e-2, weight_decay=0.0, average=None)
+    assert moved(plain) == pytest.approx(1e-2, rel=1e-3)
+    assert moved(plain.model_copy(update={"warmup_steps": 4})) == pytest.approx(2.5e-3, rel=1e-3)
+    assert moved(plain.model_copy(update={"weight_decay": 50.0})) > 2e-2
+
+
+def gradients(spec: TrainSpec) -> dict[str, torch.Tensor]:
+    """What the last step of a training handed to the optimiser."""
+    net = model()
+    run(1, net, spec=spec)
+    return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def test_clipping_bounds_the_gradient() -> None:
+    def norm(spec: TrainSpec) -> float:
+        return float(torch.stack([g.norm() for g in gradients(spec).values()]).norm())
+
+    free = TrainSpec(steps=1, average=None)
+    assert norm(free) > 0.1
+    assert norm(free.model_copy(update={"clip_norm": 0.01})) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_accumulated_gradients_are_a_mean() -> None:
+    """The same micro-batch twice, without random draws: the mean is the gradient of one."""
+    still = DilatedCNNSpec(depth=2, hidden_dim=8, embed_dim=6, dropout=0.0)
+    terms: list[Term] = [ContrastTerm(views=["clean"], relation="same-trial", criterion={"name": "sup-con"})]
+    found = []
+    for accumulate in (1, 2):
+        torch.manual_seed(0)
+        net = Model(still, n_chans=2, terms=terms, n_outputs=2)
+        task = Task(terms, {"clean": []}, lambda epoch: [np.arange(8)], data)
+        fit(net, task, TrainSpec(steps=1, accumulate=accumulate, average=None), seed=3, device=CPU)
+        found.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+    for name, one in found[0].items():
+        torch.testing.assert_close(found[1][name], one, rtol=1e-5, atol=1e-7)
+
+
+def test_every_step_and_micro_batch_draws_its_own_views_and_dropout() -> None:
+    """With a vanishing learning rate and one batch, only the draws differ between steps."""
+    for terms in (TERMS[:1], TERMS[1:]):  # masks and dropout; dropout alone
+        for seen in (VIEWS, {name: [] for name in VIEWS}):
+            for accumulate in (1, 2):
+                losses: list[float] = []
+                task = Task(terms, seen, lambda epoch: [np.arange(8)], data)
+                spec = TrainSpec(steps=4, lr=1e-30, weight_decay=0.0, log_every=1, accumulate=accumulate, average=None)
+                fit(
+                    model(terms),
+                    task,
+                    spec,
+                    seed=3,
+                    device=CPU,
+                    on_log=lambda step, values, into=losses: into.append(values["loss"]),
+                )
+                assert len(set(losses)) == 4
+
+
+def test_masks_alone_are_drawn_anew_every_step() -> None:
+    still = DilatedCNNSpec(depth=2, hidden_dim=8, embed_dim=6, dropout=0.0)
+    torch.manual_seed(0)
+    net = Model(still, n_chans=2, terms=TERMS[:1], n_outputs=2)
+    losses: list[float] = []
+    spec = TrainSpec(steps=4, lr=1e-30, weight_decay=0.0, log_every=1, average=None)
+    task = Task(TERMS[:1], VIEWS, lambda epoch: [np.arange(8)], data)
+    fit(net, task, spec, seed=3, device=CPU, on_log=lambda step, values: losses.append(values["loss"]))
+    assert len(set(losses)) == 4
+
+
+def test_bf16_is_near_float32_and_not_it() -> None:
+    spec = TrainSpec(steps=2, log_every=1, average=None, precision="float32")
+    full, _ = run(2, spec=spec)
+    half, _ = run(2, spec=spec.model_copy(update={"precision": "bf16"}))
+    assert half != full
+    assert half == pytest.approx(full, rel=0.05)
+    assert run(2, spec=spec.model_copy(update={"precision": "auto"}))[0] == full  # on a processor
+
+
+def test_validation_sees_the_average_where_there_is_one() -> None:
+    seen: list[torch.Tensor] = []
+
+    def validate(weights: dict[str, torch.Tensor], step: int) -> Metrics:
+        seen.append(next(iter(weights.values())).clone())
+        return {}
+
+    spec = TrainSpec(steps=3, lr=1e-2, average=UniformAverage(kind="uniform", include_init=True))
+    net = model()
+    at = fit(net, Task(TERMS, VIEWS, plan, data), spec, seed=3, device=CPU, validate=validate)
+    name = next(iter(at.average))
+    assert torch.equal(seen[-1], at.average[name])
+    assert not torch.equal(seen[-1], net.state_dict()[name])
