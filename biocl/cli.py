@@ -57,8 +57,8 @@ def data_list(as_json: Json = False) -> None:
 @data_app.command("formats")
 def data_formats() -> None:
     """List the file formats that can be read, and the keys of a layout, as Markdown tables."""
-    from biocl.signals.formats import formats_markdown
-    from biocl.signals.layout import layout_markdown
+    from biocl.signals.readers.formats import formats_markdown
+    from biocl.signals.readers.layout import layout_markdown
 
     print(f"{formats_markdown()}\n\n{layout_markdown()}")
 

@@ -10,7 +10,7 @@ from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import Remote, download_files
 from biocl.datasets.published import published_splits
 from biocl.errors import DataError
-from biocl.signals.mne_reader import read_mne
+from biocl.signals.readers.mne_reader import read_mne
 from biocl.signals.recording import Recording
 
 GROUP = {"A": "alzheimer", "F": "frontotemporal", "C": "control"}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError
-from biocl.signals.matlab_checks import check_matlab
+from biocl.signals.readers.matlab_checks import check_matlab
 from biocl.signals.recording import Channel, Events, Recording
 
 PEOPLE = tuple("abcdefg")

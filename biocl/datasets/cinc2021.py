@@ -10,8 +10,8 @@ from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import download_physionet
 from biocl.datasets.listing import header_comments, known
 from biocl.errors import DataError
+from biocl.signals.readers.wfdb_reader import read_wfdb
 from biocl.signals.recording import Recording
-from biocl.signals.wfdb_reader import read_wfdb
 
 # fmt: off
 # The 30 scored diagnoses; codes that the challenge counts as one share a name.

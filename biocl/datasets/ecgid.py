@@ -9,8 +9,8 @@ from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import download_physionet
 from biocl.datasets.listing import header_comments, known
 from biocl.errors import DataError
+from biocl.signals.readers.wfdb_reader import read_wfdb
 from biocl.signals.recording import Recording
-from biocl.signals.wfdb_reader import read_wfdb
 
 CLASSES = ("female", "male")
 

@@ -12,7 +12,7 @@ import numpy as np
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import download_physionet
 from biocl.errors import DataError
-from biocl.signals.mne_reader import read_mne
+from biocl.signals.readers.mne_reader import read_mne
 from biocl.signals.recording import Events, Recording
 
 FILE = re.compile(r"(S\d{3})R(\d{2})\.edf")

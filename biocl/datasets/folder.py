@@ -10,9 +10,9 @@
 
 `path` counts from the CSV's own folder. Optional columns: `session`; `sfreq`, samples per second of a table (of the
 clock that its rows are put on, if it has time stamps); `layout`, a YAML file that says how to read a table
-(`biocl.signals.layout`); `recording`, equal for the files of several devices that ran together, and `device`, which
-of them; `label:age`, `label:sex` … for what is known of a whole recording. Each recording's rows are its events
-``trial``, in seconds from the first moment that all its devices cover.
+(`biocl.signals.readers.layout`); `recording`, equal for the files of several devices that ran together, and
+`device`, which of them; `label:age`, `label:sex` … for what is known of a whole recording. Each recording's rows are
+its events ``trial``, in seconds from the first moment that all its devices cover.
 
 A folder whose paths say it all needs no CSV but a template of them, ``sub-{patient}/{trial}_{label}.edf``.
 """
@@ -28,9 +28,9 @@ from biocl.datasets.folder_files import rows_from_files
 from biocl.datasets.folder_plan import Part, Plan, plan_recordings
 from biocl.datasets.folder_table import read_rows
 from biocl.errors import DataError
-from biocl.signals.devices import on_one_clock, refuse_shared_names, side_by_side
-from biocl.signals.formats import open_recording, open_table, renamed
-from biocl.signals.layout import TableLayout
+from biocl.signals.readers.devices import on_one_clock, refuse_shared_names, side_by_side
+from biocl.signals.readers.formats import open_recording, open_table, renamed
+from biocl.signals.readers.layout import TableLayout
 from biocl.signals.recording import Events, Recording
 
 

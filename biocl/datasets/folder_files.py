@@ -8,7 +8,7 @@ from pathlib import Path
 
 from biocl.datasets.folder_table import Row
 from biocl.errors import DataError, UsageError
-from biocl.signals.formats import is_readable
+from biocl.signals.readers.formats import is_readable
 
 FIELDS = ("patient", "session", "trial", "label", "recording", "device")
 EXAMPLE = "Give a path below the folder such as 'sub-{patient}/ses-{session}/{trial}_{label}.edf'"

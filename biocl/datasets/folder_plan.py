@@ -10,8 +10,8 @@ from pathlib import Path
 from biocl.datasets.folder_table import Row
 from biocl.errors import BioclError, DataError
 from biocl.files import digest
-from biocl.signals.formats import is_table, resolve
-from biocl.signals.layout import TableLayout, load_layout
+from biocl.signals.readers.formats import is_table, resolve
+from biocl.signals.readers.layout import TableLayout, load_layout
 
 Trial = tuple[str, str, float | None, float | None]
 

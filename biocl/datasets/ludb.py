@@ -12,9 +12,9 @@ from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import download_physionet
 from biocl.datasets.listing import Row, absent_note, known, none_present, read_listing
 from biocl.errors import DataError
+from biocl.signals.readers.wfdb_annotations import read_marks
+from biocl.signals.readers.wfdb_reader import read_wfdb
 from biocl.signals.recording import Events, Recording
-from biocl.signals.wfdb_annotations import read_marks
-from biocl.signals.wfdb_reader import read_wfdb
 
 LISTING = "ludb.csv"
 CLASSES = (

@@ -12,8 +12,8 @@ from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import download_physionet
 from biocl.datasets.published import published_splits
 from biocl.errors import DataError
+from biocl.signals.readers.wfdb_reader import read_wfdb
 from biocl.signals.recording import Events, Recording
-from biocl.signals.wfdb_reader import read_wfdb
 
 # fmt: off
 RECORDS = (

@@ -15,8 +15,8 @@ import numpy as np
 
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError, UsageError
-from biocl.signals.eeg_channels import describe
-from biocl.signals.mne_reader import read_samples
+from biocl.signals.readers.eeg_channels import describe
+from biocl.signals.readers.mne_reader import read_samples
 from biocl.signals.recording import Events, Recording
 
 REFERENCE = (

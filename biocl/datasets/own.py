@@ -8,8 +8,8 @@ from pathlib import Path
 from biocl.datasets.dataset import Dataset
 from biocl.datasets.folder import files_dataset, folder_dataset
 from biocl.errors import DataError, UsageError
-from biocl.signals.formats import ARCHIVES
-from biocl.signals.layout import load_layout
+from biocl.signals.readers.formats import ARCHIVES
+from biocl.signals.readers.layout import load_layout
 
 
 def own_dataset(

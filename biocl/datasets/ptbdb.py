@@ -14,8 +14,8 @@ from biocl.datasets.ptb_beats import BEAT_STEPS, BEATS_PER_TRIAL, RATE_HZ, comet
 from biocl.datasets.published import published_splits
 from biocl.errors import DataError
 from biocl.signals.heartbeats import r_peaks
+from biocl.signals.readers.wfdb_reader import read_wfdb
 from biocl.signals.recording import Channel, Events, Recording
-from biocl.signals.wfdb_reader import read_wfdb
 
 DIAGNOSES = {"Healthy control": "HC", "Myocardial infarction": "MI"}
 CLASSES = ("HC", "MI")

@@ -14,8 +14,8 @@ from biocl.datasets.download import download_physionet
 from biocl.datasets.listing import Row, absent_note, known, none_present, read_listing
 from biocl.datasets.published import published_splits
 from biocl.errors import DataError
+from biocl.signals.readers.wfdb_reader import read_wfdb
 from biocl.signals.recording import Recording
-from biocl.signals.wfdb_reader import read_wfdb
 
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 N_RECORDS = 21_799

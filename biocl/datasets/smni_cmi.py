@@ -9,8 +9,8 @@ from pathlib import Path
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.download import Remote, download_files
 from biocl.errors import DataError
+from biocl.signals.readers.smni_text import read_smni
 from biocl.signals.recording import Recording
-from biocl.signals.smni_text import read_smni
 
 HALF = "SMNI_CMI_TRAIN"
 FILE = re.compile(r"(co\d([ac])\d{7})\.rd\.(\d{3})(\.gz)?")

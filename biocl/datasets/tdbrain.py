@@ -9,7 +9,7 @@ from biocl.datasets.bids import participants
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.datasets.published import published_splits
 from biocl.errors import DataError
-from biocl.signals.mne_reader import read_mne
+from biocl.signals.readers.mne_reader import read_mne
 from biocl.signals.recording import Recording
 
 TABLES = ("TDBRAIN_participants_V2.tsv", "participants.tsv")

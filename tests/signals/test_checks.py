@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from biocl.errors import DataError
 from biocl.signals.checks import RunningStatistics, check_recording, refuse, statistics, unit_doubts
 from biocl.signals.ranges import triads
+from biocl.signals.readers.wfdb_reader import read_wfdb
 from biocl.signals.recording import Channel, ChannelKind, Recording
 from biocl.signals.spec import ConditioningSpec
 from biocl.signals.units import to_standard
-from biocl.signals.wfdb_reader import read_wfdb
 
 LEAD = Channel("II", "ecg", "mV")
 

@@ -261,7 +261,7 @@ def test_one_way_to_write_the_same_notches() -> None:
 
 
 def test_beats_of_a_real_recording_stay_where_they_are_marked(test_data: Path) -> None:
-    from biocl.signals.wfdb_reader import read_wfdb
+    from biocl.signals.readers.wfdb_reader import read_wfdb
 
     source = read_wfdb(test_data / "ecg" / "mitdb" / "100", "atr", patient="100")
     spec = ConditioningSpec(

@@ -1,6 +1,6 @@
 """EEG files to recordings through mne: EDF, BDF, GDF, BrainVision, FIF, EEGLAB, EGI and Nicolet.
 
-EDF and BDF are read by `biocl.signals.edf_reader`: mne stretches slower channels anew in every piece that is
+EDF and BDF are read by `biocl.signals.readers.edf_reader`: mne stretches slower channels anew in every piece that is
 read, and lays the pieces of an EDF+D file end to end.
 """
 
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals import mne_checks
 from biocl.signals.channels import unit_name
-from biocl.signals.edf_reader import read_edf
-from biocl.signals.eeg_channels import ELECTRODES, describe
+from biocl.signals.readers import mne_checks
+from biocl.signals.readers.edf_reader import read_edf
+from biocl.signals.readers.eeg_channels import ELECTRODES, describe
+from biocl.signals.readers.triggers import annotation_events, rising_codes, trigger_events, with_gaps
 from biocl.signals.recording import Events, Recording
-from biocl.signals.triggers import annotation_events, rising_codes, trigger_events, with_gaps
 
 Reader = tuple[str, dict[str, Any], mne_checks.Check]
 READERS: dict[str, Reader] = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from biocl.errors import DataError
-from biocl.signals.formats import (
+from biocl.signals.readers.formats import (
     FORMATS,
     format_of,
     formats_markdown,
@@ -20,7 +20,7 @@ from biocl.signals.formats import (
     open_recording,
     resolve,
 )
-from biocl.signals.layout import TableLayout
+from biocl.signals.readers.layout import TableLayout
 
 
 def opened(path: Path, sfreq: float | None = 10.0):  # type: ignore[no-untyped-def]

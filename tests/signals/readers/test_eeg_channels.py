@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biocl.signals.eeg_channels import describe, unique_names
+from biocl.signals.readers.eeg_channels import describe, unique_names
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.formats import open_recording
-from biocl.signals.layout import TableLayout
+from biocl.signals.readers.formats import open_recording
+from biocl.signals.readers.layout import TableLayout
 from biocl.signals.recording import Recording
 
 VALUES = np.round(np.random.default_rng(0).standard_normal((12, 3)) * 10, 3).astype(np.float32)

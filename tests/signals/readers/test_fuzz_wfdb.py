@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biocl.errors import DataError
-from biocl.signals.formats import open_recording
-from biocl.signals.wfdb_annotations import SYMBOLS, read_events, read_marks
+from biocl.signals.readers.formats import open_recording
+from biocl.signals.readers.wfdb_annotations import SYMBOLS, read_events, read_marks
 
 N = 60
 MOST_BYTES = 60_000_000

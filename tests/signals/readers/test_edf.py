@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from biocl.errors import DataError
-from biocl.signals import edf_reader
-from biocl.signals.edf_reader import read_edf
+from biocl.signals.readers import edf_reader
+from biocl.signals.readers.edf_reader import read_edf
 from biocl.signals.recording import Recording
 
 Make = Callable[..., bytes]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from biocl.errors import DataError
-from biocl.signals.wfdb_annotations import read_marks
-from biocl.signals.wfdb_reader import LEVEL_STEP, read_wfdb
+from biocl.signals.readers.wfdb_annotations import read_marks
+from biocl.signals.readers.wfdb_reader import LEVEL_STEP, read_wfdb
 
 SAMPLES = ["100_3chan", "a103l", "binformats", "flacformats", "s0010_re", "test01_00s"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from biocl.errors import UsageError
-from biocl.signals.layout import ColumnSpec, TableLayout, TimeSpec, choose_columns, layout_markdown, load_layout
+from biocl.signals.readers.layout import ColumnSpec, TableLayout, TimeSpec, choose_columns, layout_markdown, load_layout
 
 WEARABLE = """\
 time: {column: timestamp, unit: ms}

@@ -12,8 +12,8 @@ import mne
 import numpy as np
 import pytest
 
-from biocl.signals import mne_reader
-from biocl.signals.mne_reader import read_mne
+from biocl.signals.readers import mne_reader
+from biocl.signals.readers.mne_reader import read_mne
 from biocl.signals.recording import Recording
 
 NATIVE = (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.io import loadmat, savemat
 
-from biocl.signals.matlab import read_variable, variables
+from biocl.signals.readers.matlab import read_variable, variables
 
 TYPES = ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "bool"]
 WAYS = [{"format": "5"}, {"format": "5", "do_compression": True}, {"format": "4"}]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.layout import TableLayout, choose_columns
+from biocl.signals.readers.layout import TableLayout, choose_columns
 from biocl.signals.recording import Channel, Read
 
 # seconds a unit; `iso` times are turned into seconds where they are read

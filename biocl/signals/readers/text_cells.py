@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.layout import TableLayout
-from biocl.signals.table import SECONDS
+from biocl.signals.readers.layout import TableLayout
+from biocl.signals.readers.table import SECONDS
 
 DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ",", "whitespace": " "}
 DECIMAL = re.compile(r"[-+]?\d+[.,]\d+")

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biocl.errors import DataError
-from biocl.signals import text_reader
-from biocl.signals.layout import TableLayout
+from biocl.signals.readers import text_reader
+from biocl.signals.readers.layout import TableLayout
+from biocl.signals.readers.text_reader import read_text
 from biocl.signals.recording import Recording
-from biocl.signals.text_reader import read_text
 
 PACK = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from biocl.errors import DataError
 from biocl.signals.checks import check_recording, statistics
-from biocl.signals.mne_reader import read_mne
+from biocl.signals.readers.mne_reader import read_mne
+from biocl.signals.readers.smni_text import read_smni
 from biocl.signals.recording import Recording
-from biocl.signals.smni_text import read_smni
 
 Read = Callable[..., Recording]
 MOST_BYTES = 100_000_000

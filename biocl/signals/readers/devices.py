@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from biocl.errors import DataError
 from biocl.signals.clock import TimedSignal, align
+from biocl.signals.readers.table import Table
 from biocl.signals.recording import Channel, Events, Recording
 from biocl.signals.sample_times import recover_times
-from biocl.signals.table import Table
 
 EMPTIEST = 100  # time steps of the common clock for each row of a file; more, and the time unit is wrong
 

@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 from biocl.errors import DataError
-from biocl.signals.layout import TableLayout
+from biocl.signals.readers.layout import TableLayout
+from biocl.signals.readers.table import Table
 from biocl.signals.recording import Recording
-from biocl.signals.table import Table
 
 PACKED = (".gz", ".xz", ".bz2")
 COMPANIONS = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".avg": ".vhdr", ".fdt": ".set", ".head": ".data", ".atr": ".hea"}
@@ -52,9 +52,9 @@ class Format:
     packed: bool = False
 
 
-MNE = "biocl.signals.mne_reader:read_mne"
-TEXT = "biocl.signals.text_reader:read_text", "biocl.signals.text_reader:load_text"
-ARRAY = "biocl.signals.array_reader:read_array", "biocl.signals.array_reader:load_array"
+MNE = "biocl.signals.readers.mne_reader:read_mne"
+TEXT = "biocl.signals.readers.text_reader:read_text", "biocl.signals.readers.text_reader:load_text"
+ARRAY = "biocl.signals.readers.array_reader:read_array", "biocl.signals.readers.array_reader:load_array"
 
 WRITTEN = "files that the tests write; damaged at random"
 
@@ -78,7 +78,7 @@ FORMATS: dict[str, Format] = {
         "WFDB (.dat, .mat or FLAC signals; annotations .atr)",
         (".hea",),
         (),
-        "biocl.signals.formats:read_record",
+        "biocl.signals.readers.formats:read_record",
         "public recordings, one for each signal format",
     ),
     "text": Format(
@@ -195,7 +195,7 @@ def read_record(
     path: str | Path, *, name: str, patient: str, session: str, labels: Mapping[str, str] | None
 ) -> Recording:
     """A WFDB record, with its reference annotations if ``.atr`` lies beside it."""
-    from biocl.signals.wfdb_reader import read_wfdb
+    from biocl.signals.readers.wfdb_reader import read_wfdb
 
     path = Path(path)
     annotator = "atr" if path.with_suffix(".atr").is_file() else None

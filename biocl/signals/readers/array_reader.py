@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.devices import table_recording
-from biocl.signals.layout import TableLayout
-from biocl.signals.matlab import read_variable, variables
+from biocl.signals.readers.devices import table_recording
+from biocl.signals.readers.layout import TableLayout
+from biocl.signals.readers.matlab import read_variable, variables
+from biocl.signals.readers.table import SECONDS, Table, columns_of
 from biocl.signals.recording import Recording
-from biocl.signals.table import SECONDS, Table, columns_of
 
 COMPRESSED: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}  # type: ignore[dict-item]
 MOST_PACKED = 1200  # deflate shrinks by 1032 at most: an array larger than that times its file is not in it

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from biocl.errors import DataError
-from biocl.signals.array_reader import read_array
-from biocl.signals.layout import TableLayout
+from biocl.signals.readers.array_reader import read_array
+from biocl.signals.readers.layout import TableLayout
 from biocl.signals.recording import Recording
 
 VALUES = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from biocl.errors import DataError
-from biocl.signals.smni_text import read_smni
+from biocl.signals.readers.smni_text import read_smni
 
 NAME = "eeg/smni_cmi/SMNI_CMI_TRAIN/co2a0000364/co2a0000364.rd.000.gz"
 

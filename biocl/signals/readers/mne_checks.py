@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from biocl.errors import DataError
-from biocl.signals.matlab_checks import check_matlab
+from biocl.signals.readers.matlab_checks import check_matlab
 
 COPY_AGAIN = "Copy or export the file again"
 # GDF's numbers of sample types -> bytes.

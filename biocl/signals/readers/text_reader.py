@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.devices import table_recording
-from biocl.signals.layout import TableLayout
+from biocl.signals.readers.devices import table_recording
+from biocl.signals.readers.layout import TableLayout
+from biocl.signals.readers.table import Table, columns_of
+from biocl.signals.readers.text_cells import Cells
 from biocl.signals.recording import Recording
-from biocl.signals.table import Table, columns_of
-from biocl.signals.text_cells import Cells
 
 PIECE = 2**22  # characters of text held at once, and the longest line that is still a row of a table
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)

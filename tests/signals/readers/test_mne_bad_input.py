@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from biocl.errors import DataError
-from biocl.signals import mne_reader
-from biocl.signals.mne_reader import SUFFIXES, read_mne
+from biocl.signals.readers import mne_reader
+from biocl.signals.readers.mne_reader import SUFFIXES, read_mne
 from biocl.signals.recording import Recording
 
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from biocl.errors import DataError
 from biocl.signals.channels import infer_kind, unit_name
+from biocl.signals.readers.wfdb_annotations import read_events
 from biocl.signals.recording import Channel, Events, Read, Recording
-from biocl.signals.wfdb_annotations import read_events
 
 # Format -> (bytes per sample, the digital value that marks an invalid sample).
 FORMATS: dict[str, tuple[float, int | None]] = {

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.edf_header import COPY_AGAIN, EdfHeader, EdfSignal, read_header
-from biocl.signals.eeg_channels import describe, unique_names
+from biocl.signals.readers.edf_header import COPY_AGAIN, EdfHeader, EdfSignal, read_header
+from biocl.signals.readers.eeg_channels import describe, unique_names
+from biocl.signals.readers.triggers import STIM_MASK, annotation_events, rising_codes, trigger_events
 from biocl.signals.recording import Events, Recording
-from biocl.signals.triggers import STIM_MASK, annotation_events, rising_codes, trigger_events
 
 ONSET = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?")
 MOST_GAP = 100  # a file whose gaps are this many times longer than its signal is damaged

@@ -1,0 +1,1 @@
+"""One file a native format: each opens lazily as a Recording."""
