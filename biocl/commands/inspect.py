@@ -23,7 +23,7 @@ from biocl.store.windows import derive_windows
 LOOK_S, LOOK_STEPS = 10.0, 200
 PICTURES = (".png", ".pdf", ".svg")
 MOST_NOTES, MOST_NAMES = 20, 12
-APART = ("devices", "notes", "quality")
+APART = ("devices", "notes", "quality", "event_labels")
 
 
 def describe_store(store: Store) -> dict[str, Any]:
@@ -138,6 +138,8 @@ def print_store(facts: dict[str, Any], *, as_json: bool) -> None:
             continue
         shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
         print(f"{key:<14}{', '.join(map(str, shown)) if isinstance(shown, list) else shown}")
+    for kind, labels in facts.get("event_labels", {}).items():
+        print(f"{'labels':<14}{kind}: {', '.join(f'{name} {n}' for name, n in labels.items())}")
     for device, channels in facts.get("devices", {}).items():
         print(f"{'device':<14}{device}: {'; '.join(channels_in_words(channels))}")
     notes = facts.get("notes", {})

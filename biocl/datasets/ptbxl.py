@@ -156,7 +156,12 @@ PTBXL = Dataset(
         "Records have several superclasses; the default windows keep those with exactly one. For a binary task "
         "on all records: windows: {label: MI, …} with classes: ['no', 'yes']."
     ),
-    download=partial(download_physionet, "ptb-xl/1.0.3"),
+    download=partial(download_physionet, "ptb-xl/1.0.3", only=(DATABASE, STATEMENTS, "records100/*")),
 )
 
-PTBXL_500 = replace(PTBXL, name="ptbxl-500", entries=partial(entries, column="filename_hr"))
+PTBXL_500 = replace(
+    PTBXL,
+    name="ptbxl-500",
+    entries=partial(entries, column="filename_hr"),
+    download=partial(download_physionet, "ptb-xl/1.0.3", only=(DATABASE, STATEMENTS, "records500/*")),
+)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError, UsageError
@@ -18,7 +17,7 @@ from biocl.files import digest, write_array, write_json
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.convert import Converted
 from biocl.store.names import natural_key
-from biocl.store.store import FORMAT, Store, hash_content, number_dtype
+from biocl.store.store import EVENT, FORMAT, Store, hash_content, number_dtype
 from biocl.store.table import write_table
 from biocl.store.windows import default_windows
 from biocl.store.workers import convert_here, convert_side_by_side
@@ -159,6 +158,7 @@ def fill(
         file.seek(0)
         write_header(file, (sum(c.n_times for c in converted), len(converted[0].channels)))
     write_tables(folder, meta, dataset, entries, converted)
+    converted.clear()  # the events are on disk, and need not be in memory twice
     if "windows" in dataset.defaults:
         try:
             table = default_windows(Store.open(folder))
@@ -214,8 +214,7 @@ def write_tables(
     numbers["std"] = [recording.std for recording in converted]
     write_array(folder / "recordings.npy", numbers)
 
-    events, kinds, labels = event_table(converted)
-    write_array(folder / "events.npy", events)
+    kinds, labels = write_events(folder / "events.npy", converted)
     label_keys = sorted({key for recording in converted for key in recording.labels})
     content = {
         **meta,
@@ -240,18 +239,20 @@ def write_tables(
     write_json(folder / "store.json", {**content, "content_hash": hash_content(content)})
 
 
-def event_table(converted: Sequence[Converted]) -> tuple[NDArray[Any], list[str], list[str]]:
-    """All events as numbers, with the sorted names of their kinds and labels."""
+def write_events(path: Path, converted: Sequence[Converted]) -> tuple[list[str], list[str]]:
+    """Write all events, one recording after the other; returns the sorted names of their kinds and labels."""
     found = [recording.events for recording in converted]
     kinds = sorted({kind for events in found for kind in events.kinds.tolist()})
     labels = sorted({"", *(label for events in found for label in events.labels.tolist())})
-    table = np.concatenate([events.rows for events in found])
-    begin = 0
-    for number, events in enumerate(found):
-        rows = table[begin : begin + len(events.rows)]
-        rows["recording"] = number
-        if len(rows):
-            rows["kind"] = np.searchsorted(kinds, events.kinds)[rows["kind"]]
-            rows["label"] = np.searchsorted(labels, events.labels)[rows["label"]]
-        begin += len(rows)
-    return table, kinds, labels
+    shape = (sum(len(events.rows) for events in found),)
+    with path.open("wb") as file:
+        descr = np.lib.format.dtype_to_descr(EVENT)
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        for number, events in enumerate(found):
+            rows = events.rows.copy()
+            rows["recording"] = number
+            if len(rows):
+                rows["kind"] = np.searchsorted(kinds, events.kinds)[rows["kind"]]
+                rows["label"] = np.searchsorted(labels, events.labels)[rows["label"]]
+            file.write(rows.tobytes())
+    return kinds, labels

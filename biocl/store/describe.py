@@ -9,6 +9,8 @@ import numpy as np
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
 
+MOST_LABELS = 20
+
 
 def describe(store: Store, table: WindowTable | None = None) -> dict[str, Any]:
     """Describe a store and a window table as a JSON object.
@@ -24,7 +26,7 @@ def describe(store: Store, table: WindowTable | None = None) -> dict[str, Any]:
     dict
         ``dataset, version, modality, key, content_hash, sfreq, channels, patients, recordings, duration_s,
         windows, window_s, trials, classes`` (windows of each), ``unlabelled, dropped`` (windows left out, by
-        reason), ``events`` (of each kind).
+        reason), ``events`` (of each kind), ``event_labels`` (of each kind with few labels, events of each label).
     """
     table = store.windows if table is None else table
     label = table.rows["label"]
@@ -43,4 +45,16 @@ def describe(store: Store, table: WindowTable | None = None) -> dict[str, Any]:
         "unlabelled": int((label < 0).sum()),
         "dropped": dict(table.dropped),
         "events": {name: int(n) for name, n in zip(store.event_kinds, kinds, strict=True)},
+        "event_labels": labels_of_events(store),
     }
+
+
+def labels_of_events(store: Store) -> dict[str, dict[str, int]]:
+    """Of each kind of events with at most `MOST_LABELS` labels, how many events carry each."""
+    found = {}
+    for number, kind in enumerate(store.event_kinds):
+        counts = np.bincount(store.events["label"][store.events["kind"] == number], minlength=len(store.event_labels))
+        labels = {name: int(n) for name, n in zip(store.event_labels, counts, strict=True) if n and name}
+        if 0 < len(labels) <= MOST_LABELS:
+            found[kind] = labels
+    return found

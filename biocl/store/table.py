@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.files import canonical_json, read_json, write_array, write_json
+from biocl.store.packing import pack, unpack_rows
 
 ROW = np.dtype(
     [
@@ -120,7 +121,8 @@ class WindowTable:
 
 def write_table(table: WindowTable, folder: Path) -> None:
     """Write ``windows.npy``, ``windows.json`` and, where there are scalars, ``aux.npy`` into a folder."""
-    write_array(folder / "windows.npy", table.rows)
+    packed, constant = pack(table.rows)
+    write_array(folder / "windows.npy", packed)
     if table.aux_names:
         write_array(folder / "aux.npy", table.aux)
     write_json(
@@ -130,6 +132,7 @@ def write_table(table: WindowTable, folder: Path) -> None:
             "sfreq": table.sfreq,
             "aux_names": list(table.aux_names),
             "dropped": dict(table.dropped),
+            "constant": constant,
         },
     )
 
@@ -137,7 +140,7 @@ def write_table(table: WindowTable, folder: Path) -> None:
 def read_table(folder: Path) -> WindowTable:
     """Read what `write_table` wrote."""
     sidecar = read_json(folder / "windows.json")
-    rows = np.load(folder / "windows.npy")
+    rows = unpack_rows(np.load(folder / "windows.npy"), sidecar.get("constant", {}), ROW)
     aux_names = tuple(sidecar["aux_names"])
     aux = np.load(folder / "aux.npy") if aux_names else np.empty((len(rows), 0), np.float32)
     names = {key: tuple(value) for key, value in sidecar["names"].items()}

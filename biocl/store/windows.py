@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from biocl.errors import DataError, UsageError
 from biocl.store.intervals import rr_intervals
 from biocl.store.names import did_you_mean
+from biocl.store.parts import in_parts, joined
 from biocl.store.spec import (
     EventTrials,
     EventWindows,
@@ -107,9 +108,27 @@ def derive_windows(
         If no window remains.
     """
     check_together(store, windows, trials, aux)
-    label_names = label_codes(store, windows.label)
     chosen = tuple(store.classes if classes is None else classes)
-    check_classes(chosen, label_names, store)
+    check_classes(chosen, label_codes(store, windows.label), store)
+    # Windows as long as the longest trial, and scalars that are sums over all recordings, need the whole.
+    together = aux is not None or (isinstance(windows, TrialWindows) and windows.length_s is None)
+    parts = [store] if together else in_parts(store)
+    table = joined((derive_part(part, windows, trials, chosen, aux, most_missing) for part in parts), store)
+    if not len(table):
+        raise nothing_remains(store, table.dropped)
+    return table
+
+
+def derive_part(
+    store: Store,
+    windows: Windows,
+    trials: Trials,
+    chosen: tuple[str, ...],
+    aux: Literal["rr-intervals"] | None,
+    most_missing: float | None,
+) -> WindowTable:
+    """`derive_windows` of some recordings; there may be no window in them."""
+    label_names = label_codes(store, windows.label)
     stretches = trial_stretches(store, trials, label_names, windows.label)
     dropped: dict[str, int] = {}
     found, length = candidates(store, windows, stretches, label_names, dropped)
@@ -129,8 +148,6 @@ def derive_windows(
         count(dropped, "without a label", keep & (found.label == 0))
         count(dropped, "label is none of the classes", keep & (found.label > 0) & (label < 0))
         keep &= label >= 0
-    if not keep.any():
-        raise nothing_remains(store, dropped)
 
     kept = np.flatnonzero(keep)
     kept = kept[np.argsort(found.start[kept], kind="stable")]

@@ -72,7 +72,14 @@ FORMATS: dict[str, Format] = {
         "files written by mne's exporter; no public recording",
         extra="formats",
     ),
-    "egi": Format("EGI", (".mff", ".raw", ".egi"), (), MNE, "public recordings", extra="formats (.mff)"),
+    "egi": Format(
+        "EGI",
+        (".mff", ".raw", ".egi"),
+        (),
+        MNE,
+        "public recordings (.raw); an .mff folder is not tested",
+        extra="formats (.mff)",
+    ),
     "nicolet": Format("Nicolet", (".data",), (), MNE, "public recordings"),
     "wfdb": Format(
         "WFDB (.dat, .mat or FLAC signals; annotations .atr)",
