@@ -30,6 +30,9 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/gather.py
 	$(BIN)/python benchmarks/prepare_mitdb.py
+	$(BIN)/python benchmarks/prepare_memory.py
+	$(BIN)/python benchmarks/prepare_parallel.py
+	$(BIN)/python benchmarks/store_size.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -14,9 +14,10 @@ from biocl.commands.evaluate import evaluate
 from biocl.commands.prepare import prepare
 from biocl.commands.pretrain import pretrain
 from biocl.config import Experiment, find_config, load_experiment, shipped_configs, walk_keys
-from biocl.datasets.registry import find_dataset
+from biocl.datasets.registry import dataset_names, find_dataset
 from biocl.errors import UsageError
 from biocl.files import read_json
+from biocl.signals.readers.formats import formats_markdown
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.build import build_store
 
@@ -193,3 +194,6 @@ def test_the_readme_names_only_what_exists() -> None:
         find_config(Path(config))
     for path in re.findall(r"`(benchmarks/\w+\.py)", text):
         assert (REPOSITORY / path).is_file()
+    for name in dataset_names():
+        assert f"`{name}`" in text
+    assert formats_markdown() in text

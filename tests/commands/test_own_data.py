@@ -119,6 +119,12 @@ def write_imu(folder: Path) -> None:
     (folder / "recordings.csv").write_text(TABLE)
 
 
+@pytest.mark.parametrize("block", [EDF, WFDB, LAYOUT, TABLE, IMU])
+def test_the_recipes_stand_in_the_readme(block: str) -> None:
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    assert block in readme.read_text(encoding="utf-8")
+
+
 def test_a_folder_of_edf_files(desk: Path, biocl: Cli) -> None:
     write_eeg(desk / "eeg")
     found = recipe(biocl, EDF)
