@@ -115,6 +115,13 @@ class Experiment(Spec):
             project = getattr(term, "project", None)
             if project is not None and project not in self.projectors:
                 raise ValueError(f"terms[{number}] names the projector {project!r}, which projectors: does not define")
+        for name, steps in [*self.views.items(), ("finetune.view", self.finetune.view)]:
+            masks_hidden = any(getattr(step, "at", None) == "hidden" for step in steps)
+            if masks_hidden and not self.encoder.takes_hidden_mask:
+                raise ValueError(
+                    f"the view {name} masks the encoder's hidden sequence of steps, and this encoder has none: "
+                    "mask the signal with at: input"
+                )
         titles = [term.title for term in self.terms]
         for title in titles:
             if titles.count(title) > 1:

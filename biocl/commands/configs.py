@@ -7,7 +7,9 @@ import json
 import re
 import typing
 from pathlib import Path
+from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from biocl.config import Experiment, find_config, shipped_configs, walk_keys
@@ -54,10 +56,18 @@ def explain_key(key: str) -> str:
         default = "required" if info.default is PydanticUndefined and info.default_factory is None else ""
         if not default:
             default = f"default {info.get_default(call_default_factory=True)!r}"
-        lines.append(f"{name}: {describe(info.annotation)} ({default})")
-        text = info.description or (owner.__doc__ or "").splitlines()[0]
-        lines.append("    " + " ".join(text.split()))
+        text = " ".join((info.description or (owner.__doc__ or "").splitlines()[0]).split())
+        takes = f"{describe(info.annotation)} ({default})"
+        lines.append(f"{name}{of_which(name, owner, wanted)}: {takes}\n    {text}")
     return "\n".join(dict.fromkeys(lines))
+
+
+def of_which(key: str, owner: type[BaseModel], entries: list[tuple[str, Any, type[BaseModel]]]) -> str:
+    """``[eegnet]`` where several specs, told apart by their ``name``, own the same key."""
+    name = owner.model_fields.get("name")
+    if name is None or len({str(who) for where, _, who in entries if where == key}) < 2:
+        return ""
+    return f" [{describe(name.annotation)}]"
 
 
 def spelled(key: str) -> str:

@@ -53,6 +53,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
     batches = plan(0)[:LOOKED_AT]
     batch = cohort.windows.batch(batches[0], target)
     rows = cohort.windows.table.rows
+    n_steps = build_model(experiment, cohort.windows).encoder.n_steps(cohort.windows.n_times)
     return {
         "resolved": {
             "device": str(target),
@@ -71,7 +72,9 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
         },
         "batch": composition(batches, rows["patient"], rows["trial"]),
         "passes": {"views encoded a step": needed_views(experiment.terms)},
-        "terms": [describe_term(term, batch) for term in acting(experiment.terms) if isinstance(term, ContrastTerm)],
+        "terms": [
+            describe_term(term, batch, n_steps) for term in acting(experiment.terms) if isinstance(term, ContrastTerm)
+        ],
         "contradictions": contradictions(experiment, batch),
         "pretrain": time_pretraining(experiment, cohort, parts, target),
         "evaluate": evaluation_or_reason(experiment, cohort, parts, target),
@@ -88,12 +91,12 @@ def described_reading(cohort: Cohort) -> str:
     return "; ".join([*words, *(f"MARKED: {mark}" for mark in cohort.windows.marks)])
 
 
-def describe_term(term: ContrastTerm, batch: Batch) -> dict[str, Any]:
-    """Weight, and how many positives and negatives an anchor has in a batch."""
+def describe_term(term: ContrastTerm, batch: Batch, n_steps: int) -> dict[str, Any]:
+    """Weight, and how many positives and negatives an anchor has in a batch whose sequences have `n_steps`."""
     pairs = window_pairs(term, batch)
     positive, negative = pairs.positive, pairs.negative
     if term.relation == "same-time-step":
-        per_anchor = {"positives": 1.0, "negatives": float(2 * batch.x.shape[2] - 2)}
+        per_anchor = {"positives": 1.0, "negatives": float(2 * n_steps - 2)}
     elif term.relation == "same-sample":
         per_anchor = {"positives": 1.0, "negatives": 2 * float(negative.sum(dim=1).float().mean())}
     else:

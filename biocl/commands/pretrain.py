@@ -179,7 +179,7 @@ def validation(
                     batch,
                     experiment.views,
                     terms,
-                    hidden_dim=model.spec.hidden_dim,
+                    hidden_dim=model.hidden_dim,
                     generator=torch.Generator(device=device),
                     seed_of=partial(integer_seed, experiment.seed, "validation", number),
                 )

@@ -89,6 +89,8 @@ def build_model(
         return Model(
             experiment.encoder,
             n_chans=windows.n_chans,
+            n_times=windows.n_times,
+            sfreq=windows.table.sfreq,
             projectors=experiment.projectors,
             terms=experiment.terms if terms is None else terms,
             n_outputs=len(windows.table.classes) if n_outputs is None else n_outputs,

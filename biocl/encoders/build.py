@@ -2,18 +2,62 @@
 
 from __future__ import annotations
 
+from biocl.encoders import spec as specs
+from biocl.encoders import spec_eeg as eeg
 from biocl.encoders.dilated_cnn import DilatedCNN
-from biocl.encoders.spec import EncoderSpec
+from biocl.encoders.dual import DualEncoder
+from biocl.encoders.encoder import Encoder
+from biocl.encoders.spec_base import ReadOut
+from biocl.errors import UsageError
 
-Encoder = DilatedCNN
+AnyEncoder = Encoder | DualEncoder
 
 
-def build_encoder(spec: EncoderSpec, *, n_chans: int) -> Encoder:
-    """The encoder of `spec` for windows of `n_chans` channels; weights from torch's current seed.
+def build_encoder(
+    spec: specs.EncoderSpec, *, n_chans: int, n_times: int | None = None, sfreq: float | None = None
+) -> AnyEncoder:
+    """The encoder of `spec` for windows of ``n_times`` samples of `n_chans` channels; weights from torch's seed.
 
-    The module maps ``x (B, n_chans, n_times)`` and an optional ``keep`` mask to a sequence
-    ``(B, n_times, embed_dim)`` and has the attribute ``out_dim``.
+    Parameters
+    ----------
+    spec : EncoderSpec
+    n_chans : int
+        Channels of a window.
+    n_times : int, optional
+        Samples of a window. The dilated CNN alone does not ask for it.
+    sfreq : float, optional
+        Samples a second, for lengths in milliseconds. The dilated CNN alone does not ask for it.
+
+    Returns
+    -------
+    Encoder or DualEncoder
+        Maps ``x (B, n_chans, n_times)`` and an optional ``keep`` mask to a sequence (B, L, out_dim); see
+        `biocl.encoders.encoder.Encoder`. A dual encoder gives one sequence for each branch.
+
+    Raises
+    ------
+    UsageError
+        The window is too short for the encoder, or the library of a foreign one is missing.
     """
+
+    def one(single: ReadOut) -> Encoder:
+        if isinstance(single, specs.DilatedCNNSpec):
+            return dilated_cnn(single, n_chans)
+        if n_times is None or sfreq is None:
+            raise ValueError("every encoder but the dilated CNN needs n_times and sfreq")
+        encoder = build_one(single, n_chans, n_times, sfreq)
+        encoder.check_length(n_times)
+        return encoder
+
+    if not isinstance(spec, specs.DualSpec):
+        return one(spec)
+    if n_times is None:
+        raise ValueError("two branches need n_times")
+    return DualEncoder(spec, {name: one(branch) for name, branch in spec.dual.items()}, n_times)
+
+
+def dilated_cnn(spec: specs.DilatedCNNSpec, n_chans: int) -> DilatedCNN:
+    """The one encoder that asks neither for a length nor for a rate."""
     return DilatedCNN(
         n_chans,
         hidden_dim=spec.hidden_dim,
@@ -21,3 +65,57 @@ def build_encoder(spec: EncoderSpec, *, n_chans: int) -> Encoder:
         depth=spec.depth,
         kernel_size=spec.kernel_size,
     )
+
+
+def build_one(spec: ReadOut, n_chans: int, n_times: int, sfreq: float) -> Encoder:
+    """One encoder; its file is imported here, so that none pays for the others."""
+    match spec:
+        case specs.ResNet1dSpec():
+            from biocl.encoders.resnet1d import ResNet1d
+
+            return ResNet1d(spec, n_chans)
+        case specs.InceptionTimeSpec():
+            from biocl.encoders.inception_time import InceptionTime
+
+            return InceptionTime(spec, n_chans)
+        case specs.PatchTransformerSpec():
+            from biocl.encoders.patch_transformer import PatchTransformer
+
+            return PatchTransformer(spec, n_chans, n_times, sfreq)
+        case specs.TPNSpec():
+            from biocl.encoders.tpn import TPN
+
+            return TPN(spec, n_chans)
+        case specs.ScatteringSpec():
+            from biocl.encoders.scattering import ScatteringEncoder
+
+            return ScatteringEncoder(spec, n_chans, n_times, sfreq)
+        case eeg.EEGNetSpec():
+            from biocl.encoders.eegnet import EEGNet
+
+            return EEGNet(spec, n_chans, sfreq)
+        case eeg.ShallowConvNetSpec():
+            from biocl.encoders.shallow_convnet import ShallowConvNet
+
+            return ShallowConvNet(spec, n_chans, sfreq)
+        case eeg.IFNetSpec():
+            from biocl.encoders.ifnet import IFNet
+
+            return IFNet(spec, n_chans, sfreq)
+        case eeg.ConformerSpec():
+            from biocl.encoders.eeg_conformer import EEGConformer
+
+            return EEGConformer(spec, n_chans, n_times, sfreq)
+        case eeg.ChannelTransformerSpec():
+            from biocl.encoders.channel_transformer import ChannelTransformer
+
+            return ChannelTransformer(spec, n_chans, n_times)
+        case specs.TsaiSpec():
+            from biocl.encoders.tsai_adapter import TsaiEncoder
+
+            return TsaiEncoder(spec, n_chans, n_times)
+        case specs.BraindecodeSpec():
+            from biocl.encoders.braindecode_adapter import BraindecodeEncoder
+
+            return BraindecodeEncoder(spec, n_chans, n_times, sfreq)
+    raise UsageError(f"There is no encoder {spec.name!r}", "encoder.name")

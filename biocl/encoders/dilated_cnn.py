@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from biocl.encoders.encoder import Encoder
 from biocl.encoders.residual_block import residual_block
 
 
-class DilatedCNN(nn.Module):
+class DilatedCNN(Encoder):
     """One representation per time step, from a stack of dilated residual convolutions.
 
     A linear layer lifts the channels to `hidden_dim`; `depth` hidden blocks and one output block
@@ -35,6 +36,8 @@ class DilatedCNN(nn.Module):
     ----------
     out_dim : int
         Width of the output, ``embed_dim``.
+    receptive_field : int
+        Input steps that one output step can see; see `receptive_field` below.
 
     References
     ----------
@@ -50,8 +53,13 @@ class DilatedCNN(nn.Module):
         depth: int = 10,
         kernel_size: int = 3,
     ) -> None:
-        super().__init__()
-        self.n_chans, self.hidden_dim, self.out_dim = n_chans, hidden_dim, embed_dim
+        super().__init__(
+            "dilated-cnn",
+            n_chans,
+            out_dim=embed_dim,
+            receptive_field=receptive_field(depth, kernel_size),
+            hidden_dim=hidden_dim,
+        )
         self.inlet = nn.Linear(n_chans, hidden_dim)
         widths = [hidden_dim] * (depth + 1) + [embed_dim]
         self.blocks = nn.ModuleList(
@@ -59,7 +67,11 @@ class DilatedCNN(nn.Module):
             for i in range(depth + 1)
         )
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+    def n_steps(self, n_times: int) -> int:
+        """One step per sample."""
+        return n_times
+
+    def encode(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Encode windows.
 
         Parameters

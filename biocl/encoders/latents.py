@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-Pool = Literal["max", "mean"]
+from biocl.encoders.encoder import Encoder
+from biocl.encoders.spec_base import Pool, ReadOut
+
+MAIN = "main"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Latents:
     ----------
     seq : Tensor, shape (B, L, D)
         One vector per time step.
-    pool : {"max", "mean"}
+    pool : {"max", "mean", "flatten"}
         How `vec` is made of `seq`.
     valid : Tensor of bool, shape (B, L), or None
         False where the window is padding, which never reaches `vec`.
@@ -34,10 +37,17 @@ class Latents:
     valid: torch.Tensor | None = None
     segments: int = 1
 
+    @property
+    def branches(self) -> Mapping[str, Latents]:
+        """Latents by branch, for terms that contrast branches; one encoder is its only branch, ``main``."""
+        return {MAIN: self}
+
     @cached_property
     def vec(self) -> torch.Tensor:
-        """One vector per window, shape (B, segments * D)."""
+        """One vector per window, shape (B, segments * D), or (B, L * D) where it is flattened."""
         valid = self.valid
+        if self.pool == "flatten":
+            return (self.seq if valid is None else self.seq * valid[..., None]).flatten(1)
         parts = self.seq.tensor_split(self.segments, dim=1)
         shown = [None] * self.segments if valid is None else valid.tensor_split(self.segments, dim=1)
         return torch.cat([pooled(part, self.pool, mask) for part, mask in zip(parts, shown, strict=True)], dim=1)
@@ -64,3 +74,31 @@ def read_out(
 ) -> Latents:
     """One dropout draw of the trunk's sequence (B, L, D); calling it again is another draw, not another pass."""
     return Latents(F.dropout(trunk, dropout, training), pool, valid, segments)
+
+
+def read_out_of(spec: ReadOut, trunk: torch.Tensor, *, training: bool, valid: torch.Tensor | None = None) -> Latents:
+    """`read_out` as an encoder's keys say; ``valid (B, n_times)`` is brought to the trunk's steps."""
+    return read_out(
+        trunk,
+        pool=spec.pool,
+        dropout=spec.dropout,
+        training=training,
+        valid=None if valid is None else valid_at(valid, trunk.shape[1]),
+        segments=spec.segments,
+    )
+
+
+def valid_at(valid: torch.Tensor, n_steps: int) -> torch.Tensor:
+    """Which of `n_steps` equal shares of the window show any sample that is not padding."""
+    if valid.shape[1] == n_steps:
+        return valid
+    return F.adaptive_max_pool1d(valid[:, None].float(), n_steps)[:, 0] > 0
+
+
+def vec_dim(spec: ReadOut, encoder: Encoder, n_times: int | None) -> int:
+    """Width of the pooled vector of one encoder."""
+    if spec.pool != "flatten":
+        return spec.segments * encoder.out_dim
+    if n_times is None:
+        raise ValueError("pool: flatten needs n_times")
+    return encoder.n_steps(n_times) * encoder.out_dim

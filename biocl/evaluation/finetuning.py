@@ -162,7 +162,7 @@ def load_encoder(model: Model, weights: Weights) -> None:
         model.encoder.load_state_dict(part)
     except RuntimeError as error:
         raise UsageError(
-            "The pretrained encoder does not fit this configuration's encoder or channels",
+            "The pretrained encoder does not fit this configuration's encoder, channels or window length",
             "encoder",
             "Use the configuration that the run was pretrained with",
         ) from error

@@ -46,7 +46,7 @@ def make_views(
     specs: Mapping[str, ViewSpec],
     terms: Sequence[Term],
     *,
-    hidden_dim: int,
+    hidden_dim: int | None,
     generator: torch.Generator,
     seed_of: Callable[[str], int],
 ) -> dict[str, View]:
@@ -90,7 +90,10 @@ def step_loss(
     -------
     StepLoss
     """
-    trunks = {name: model.trunk(views[name]) for name in needed_views(terms)}
+    trunks = {}
+    for name in needed_views(terms):
+        seed_dropout(f"inside {name}")
+        trunks[name] = model.trunk(views[name])
     shared: dict[str, Latents] = {}
     for name in dict.fromkeys(name for term in acting(terms) if shares_dropout(term) for name in term.views):
         seed_dropout(name)

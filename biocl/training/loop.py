@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from biocl.errors import DataError, Interrupted
+from biocl.errors import DataError, Interrupted, UsageError
 from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
@@ -129,8 +129,16 @@ def fit(
         On SIGINT or SIGTERM, after saving a checkpoint.
     DataError
         The loss is not finite.
+    UsageError
+        Nothing in the model trains.
     """
     model.train()
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(
+            "This encoder has no weights to train, and nothing stands behind it",
+            "encoder",
+            "Add a projector or a head to a term, or choose another encoder",
+        )
     optimiser = make_optimiser(model.parameters(), spec)
     n_steps = total_steps(spec, task.plan)
     at = begin(model, spec, optimiser, resume)
@@ -206,7 +214,7 @@ def train_step(
             batch,
             task.views,
             task.terms,
-            hidden_dim=model.spec.hidden_dim,
+            hidden_dim=model.hidden_dim,
             generator=generator,
             seed_of=partial(integer_seed, seed, "views", at.step, micro),
         )

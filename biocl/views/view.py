@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from biocl.errors import UsageError
 from biocl.views import masks
 from biocl.views.spec import MaskStep, ViewStep
 
@@ -36,21 +37,28 @@ class View:
     keep: torch.Tensor | None = None
 
 
-def make_view(view: View, steps: Sequence[ViewStep], *, hidden_dim: int, generator: torch.Generator) -> View:
+def make_view(view: View, steps: Sequence[ViewStep], *, hidden_dim: int | None, generator: torch.Generator) -> View:
     """Apply `steps` in order to the clean `view`; draws are per sample, from `generator`."""
     for step in steps:
         view = apply_mask(view, step, hidden_dim=hidden_dim, generator=generator)
     return view
 
 
-def apply_mask(view: View, step: MaskStep, *, hidden_dim: int, generator: torch.Generator) -> View:
+def apply_mask(view: View, step: MaskStep, *, hidden_dim: int | None, generator: torch.Generator) -> View:
     """Hide parts of the input (`x` becomes 0 there) or mark parts of the hidden sequence as hidden."""
     n_samples, n_chans, n_times = view.x.shape
+    n_features = n_chans if step.at == "input" else hidden_dim
+    if n_features is None:
+        raise UsageError(
+            "A mask of the hidden sequence needs an encoder that has one, and in two branches one width for both",
+            "views",
+            "Mask the signal with at: input, or give both branches the same hidden_dim",
+        )
     keep = draw_mask(
         step,
         n_samples=n_samples,
         n_times=n_times,
-        n_features=hidden_dim if step.at == "hidden" else n_chans,
+        n_features=n_features,
         generator=generator,
         device=view.x.device,
     )
