@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biocl.encoders.encoder import Encoder, hide, samples_of, valid_length
+from biocl.encoders.encoder import Encoder, samples_of, valid_length
 from biocl.encoders.shallow_convnet import SpatioTemporal
 from biocl.encoders.spec_eeg import ConformerSpec
 from biocl.encoders.transformer import Attention, Block
@@ -14,8 +14,8 @@ from biocl.encoders.transformer import Attention, Block
 class EEGConformer(Encoder):
     """ShallowConvNet's stem with ELU, averages as tokens, and pre-norm blocks without positions.
 
-    Attention products are scaled by the root of the token's width, as published, not by that of a head's. Masks hide
-    tokens before the blocks. 1,000 samples at 250 Hz are 61 tokens of width 40.
+    Attention products are scaled by the root of the token's width, as published, not by that of a head's. 1,000
+    samples at 250 Hz are 61 tokens of width 40.
 
     Parameters
     ----------
@@ -37,7 +37,6 @@ class EEGConformer(Encoder):
             out_dim=spec.width,
             receptive_field=n_times,
             least_times=kernel + layers[1][0] - 1,
-            hidden_dim=spec.width,
         )
         self.layers = layers
         self.stem = SpatioTemporal(n_chans, spec.width, kernel, spatial_bias=True)
@@ -60,7 +59,7 @@ class EEGConformer(Encoder):
     def encode(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Windows (B, n_chans, n_times) to (B, L, width)."""
         steps = F.avg_pool1d(F.elu(self.stem(x)), *self.layers[1])
-        steps = hide(self.mix(self.dropout(steps)).transpose(1, 2), keep)
+        steps = self.mix(self.dropout(steps)).transpose(1, 2)
         for block in self.blocks:
             steps = block(steps)
         return steps

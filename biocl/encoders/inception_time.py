@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from biocl.encoders.encoder import Encoder, hide, seen_by_a_step
+from biocl.encoders.encoder import Encoder, seen_by_a_step
 from biocl.encoders.resnet1d import normalised
 from biocl.encoders.spec import InceptionTimeSpec
 
@@ -16,7 +16,7 @@ class InceptionTime(Encoder):
     """One network of InceptionTime (Ismail Fawaz et al. 2020; the published classifier averages five).
 
     Each module squeezes the channels, convolves with several kernels side by side and with a pool, and every third
-    module ends a residual path. Masks hide the first module's output.
+    module ends a residual path.
 
     Parameters
     ----------
@@ -31,7 +31,6 @@ class InceptionTime(Encoder):
             n_chans,
             out_dim=width,
             receptive_field=seen_by_a_step([(max(3, *spec.kernels), 1)] * spec.depth),
-            hidden_dim=width,
         )
         self.blocks = nn.ModuleList(
             InceptionModule(width if i else n_chans, spec.width, spec.kernels) for i in range(spec.depth)
@@ -50,10 +49,8 @@ class InceptionTime(Encoder):
     def encode(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Windows (B, n_chans, n_times) to (B, n_times, out_dim)."""
         steps = start = x
-        for i, block in enumerate(self.blocks):
+        for block in self.blocks:
             steps = block(steps)
-            if i == 0:
-                steps = hide(steps.transpose(1, 2), keep).transpose(1, 2)
             skip = getattr(block, "skip", None)
             if skip is not None:
                 steps = start = (steps + skip(start)).relu()

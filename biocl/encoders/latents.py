@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from biocl.encoders.encoder import Encoder
 from biocl.encoders.spec_base import Pool, ReadOut
+from biocl.errors import UsageError
 
 MAIN = "main"
 
@@ -98,6 +99,13 @@ def valid_at(valid: torch.Tensor, n_steps: int) -> torch.Tensor:
 def vec_dim(spec: ReadOut, encoder: Encoder, n_times: int | None) -> int:
     """Width of the pooled vector of one encoder."""
     if spec.pool != "flatten":
+        if n_times is not None and spec.segments > encoder.n_steps(n_times):
+            raise UsageError(
+                f"The encoder {encoder.name} gives {encoder.n_steps(n_times)} steps for such windows, which cannot be "
+                f"pooled in {spec.segments} segments",
+                "encoder.segments",
+                "Lower segments, or cut longer windows (data.windows)",
+            )
         return spec.segments * encoder.out_dim
     if n_times is None:
         raise ValueError("pool: flatten needs n_times")

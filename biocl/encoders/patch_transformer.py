@@ -14,7 +14,8 @@ from biocl.errors import UsageError
 class PatchTransformer(Encoder):
     """Patches of all channels are projected to tokens, which pre-norm blocks with positions mix.
 
-    Masks hide tokens before they learn their places, so that a hidden token still has one.
+    Masks hide tokens before they learn their places, so that a hidden token still has one; the sample in the middle
+    of a patch decides. Patches that overlap show parts of what their neighbours hide.
 
     Parameters
     ----------
@@ -57,7 +58,10 @@ class PatchTransformer(Encoder):
 
     def encode(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Windows (B, n_chans, n_times) to (B, L, width)."""
-        steps = hide(self.inlet(x).transpose(1, 2), keep)
+        patch, stride = self.layer
+        steps = self.inlet(x).transpose(1, 2)
+        if keep is not None:
+            steps = hide(steps, keep[:, patch // 2 :: stride][:, : steps.shape[1]])
         if self.places is not None:
             if steps.shape[1] > len(self.places):
                 raise UsageError(

@@ -9,10 +9,11 @@ from biocl.encoders.spec import ResNet1dSpec
 
 
 class ResNet1d(Encoder):
-    """A stem, then one block of convolutions with a skip for each width, batch-normalised.
+    """A mixture of channels, then one block of convolutions with a skip for each width, batch-normalised.
 
-    The blocks are those of Wang et al. 2017 ("Time series classification from scratch"); the stem before them gives
-    the hidden sequence that masks hide, and a stride makes long windows cheap.
+    The blocks are those of Wang et al. 2017 ("Time series classification from scratch"). The mixture before them gives
+    the hidden sequence that masks hide: it reads each sample on its own, so that what is hidden is seen by no step. A
+    stride makes long windows cheap.
 
     Parameters
     ----------
@@ -22,7 +23,7 @@ class ResNet1d(Encoder):
 
     def __init__(self, spec: ResNet1dSpec, n_chans: int) -> None:
         strides = [1] + [spec.stride] * (len(spec.widths) - 1)
-        layers = [(spec.kernels[0], 1)]
+        layers: list[tuple[int, int]] = []
         for stride in strides:
             layers += [(spec.kernels[0], stride), *((kernel, 1) for kernel in spec.kernels[1:])]
         super().__init__(
@@ -33,7 +34,7 @@ class ResNet1d(Encoder):
             hidden_dim=spec.widths[0],
         )
         self.strides = strides
-        self.stem = normalised(n_chans, spec.widths[0], spec.kernels[0])
+        self.stem = normalised(n_chans, spec.widths[0], 1)
         widths = [spec.widths[0], *spec.widths]
         self.blocks = nn.ModuleList(
             ResidualBlock(widths[i], widths[i + 1], spec.kernels, stride) for i, stride in enumerate(strides)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biocl.encoders.encoder import Encoder, hide
+from biocl.encoders.encoder import Encoder
 from biocl.encoders.resnet1d import ResidualBlock
 from biocl.encoders.spec import ScatteringSpec
 
@@ -20,7 +20,7 @@ QUIET = 1e-3  # in units of the scaled input: keeps the logarithm of silence fin
 class ScatteringEncoder(Encoder):
     """Scattering coefficients, batch-normalised, mixed by a linear layer and residual blocks.
 
-    Masks hide the linear layer's output. The wavelets are not trained.
+    The wavelets are not trained.
 
     Parameters
     ----------
@@ -41,7 +41,6 @@ class ScatteringEncoder(Encoder):
             out_dim=spec.embed_dim,
             receptive_field=n_times,
             least_times=2**octaves,
-            hidden_dim=spec.hidden_dim,
         )
         self.front = Scattering(octaves, spec.per_octave, spec.order)
         n_features = n_chans * self.front.n_paths
@@ -57,7 +56,7 @@ class ScatteringEncoder(Encoder):
     def encode(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Windows (B, n_chans, n_times) to (B, L, embed_dim)."""
         coefficients = self.norm(self.front(x).flatten(1, 2).to(self.norm.weight.dtype))
-        steps = hide(self.inlet(coefficients.transpose(1, 2)), keep).transpose(1, 2)
+        steps = self.inlet(coefficients.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             steps = block(steps)
         return steps.transpose(1, 2)

@@ -37,14 +37,14 @@ class DilatedCNNSpec(ReadOut):
 
 
 class ResNet1dSpec(ReadOut):
-    """A residual CNN: a stem, then one block of three convolutions for each width."""
+    """A residual CNN: a mixture of channels, then one block of convolutions for each width."""
 
     takes_hidden_mask: ClassVar[bool] = True
 
     name: Literal["resnet1d"]
-    """A residual CNN (Wang et al. 2017), one block of three convolutions for each width."""
+    """A residual CNN (Wang et al. 2017), one block of convolutions for each width."""
     widths: Annotated[list[Width], Field(min_length=1)] = [64, 128, 128]
-    """Channels of each block; the stem has those of the first."""
+    """Channels of each block."""
     kernels: Annotated[list[Kernel], Field(min_length=1)] = [7, 5, 3]
     """Taps of the convolutions of a block, in samples, odd numbers."""
     stride: Width = 1
@@ -53,8 +53,6 @@ class ResNet1dSpec(ReadOut):
 
 class InceptionTimeSpec(ReadOut):
     """InceptionTime: parallel kernels of several lengths in each module, a residual path every three."""
-
-    takes_hidden_mask: ClassVar[bool] = True
 
     name: Literal["inception-time"]
     """One network of InceptionTime (Ismail Fawaz et al. 2020): parallel kernels of several lengths."""
@@ -102,8 +100,6 @@ class PatchTransformerSpec(ReadOut):
 class TPNSpec(ReadOut):
     """TPN, the CNN of ColloSSL: three convolutions without padding, for movement sensors."""
 
-    takes_hidden_mask: ClassVar[bool] = True
-
     name: Literal["tpn"]
     """The CNN of ColloSSL: three convolutions without padding, then the maximum over time."""
     widths: Annotated[list[Width], Field(min_length=1)] = [32, 64, 96]
@@ -120,8 +116,6 @@ class TPNSpec(ReadOut):
 
 class ScatteringSpec(ReadOut):
     """A fixed scattering transform and a small trained network on it, for few recordings."""
-
-    takes_hidden_mask: ClassVar[bool] = True
 
     name: Literal["scattering"]
     """A fixed scattering transform (wavelets, modulus, average) and a small trained network, for small cohorts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from biocl.encoders.encoder import Encoder, hide, seen_by_a_step, valid_length
+from biocl.encoders.encoder import Encoder, seen_by_a_step, valid_length
 from biocl.encoders.spec import TPNSpec
 
 INNER_DROPOUT = 0.1
@@ -13,7 +13,7 @@ INNER_DROPOUT = 0.1
 class TPN(Encoder):
     """Convolutions without padding, each with ReLU and dropout; the last dropout is the shared one.
 
-    Six channels and the default sizes have 86,720 parameters. Masks hide the first convolution's output.
+    Six channels and the default sizes have 86,720 parameters.
 
     Parameters
     ----------
@@ -33,7 +33,6 @@ class TPN(Encoder):
             out_dim=spec.widths[-1],
             receptive_field=seen_by_a_step(layers),
             least_times=1 + sum(kernel - 1 for kernel in spec.kernels),
-            hidden_dim=spec.widths[0],
         )
         self.layers = layers
         widths = [n_chans, *spec.widths]
@@ -49,6 +48,4 @@ class TPN(Encoder):
         steps = x
         for i, convolution in enumerate(self.blocks):
             steps = convolution(self.dropout(steps) if i else steps).relu()
-            if i == 0:
-                steps = hide(steps.transpose(1, 2), keep).transpose(1, 2)
         return steps.transpose(1, 2)
