@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from biocl.encoders.foreign import ForeignEncoder, missing, one_line
+from biocl.encoders.foreign import ForeignEncoder, missing, one_line, seeded_by_torch
 from biocl.encoders.spec import BraindecodeSpec
 from biocl.errors import UsageError
 
@@ -33,7 +33,7 @@ class BraindecodeEncoder(ForeignEncoder):
         model = model_class(spec.name.removeprefix("braindecode/"))
         facts = {"n_outputs": 2, "n_chans": n_chans, "n_times": n_times, "sfreq": sfreq}
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), seeded_by_torch():
                 warnings.simplefilter("ignore")
                 network = model(**{**facts, **spec.arguments})
         except Exception as error:  # whatever braindecode raises for arguments that do not fit

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +24,8 @@ class ForeignEncoder(Encoder):
     It is run once at the start, on windows of pink noise, to see what comes out (and so that a model that takes
     constants from the first windows it sees, as MiniRocket does, takes them from no patient). It serves windows of the
     length it was made for. Its receptive field is not known, so it is given as the whole window. Tensors that the
-    network keeps in plain lists are saved and moved with the weights.
+    network keeps in plain lists are saved and moved with the weights; a weight that it reaches by two names is saved
+    once.
 
     Parameters
     ----------
@@ -40,6 +47,9 @@ class ForeignEncoder(Encoder):
         self.listed = keep_listed_tensors(network)
         self.n_times, self.length = n_times, shape[2] if len(shape) == 3 else 1
         self.stages = stages_of(network)
+        self.aliases = second_names(self)
+        self.register_state_dict_post_hook(drop_aliases)
+        self.register_load_state_dict_pre_hook(restore_aliases)
 
     @property
     def blocks(self) -> list[nn.Module]:  # type: ignore[override]
@@ -69,7 +79,7 @@ class ForeignEncoder(Encoder):
 def shape_of_features(name: str, network: nn.Module, n_chans: int, n_times: int) -> tuple[int, ...]:
     """Shape of the features of windows of noise, in evaluation mode; torch's random state is left as it was."""
     was_training = network.training
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), seeded_by_torch(), torch.no_grad():
         try:
             noise = pink_noise(N_WINDOWS, n_chans, n_times)
             features = network.eval()(noise.clone())
@@ -112,11 +122,37 @@ def keep_listed_tensors(network: nn.Module) -> list[tuple[str, str, int]]:
     found = []
     for name, module in network.named_modules():
         for attribute, value in list(vars(module).items()):
-            if isinstance(value, list) and value and all(isinstance(one, Tensor) for one in value):
+            # Recurrent layers list their parameters, which are saved already.
+            plain = isinstance(value, list) and all(type(one) is Tensor for one in value)
+            if plain and value:
                 for i, one in enumerate(value):
                     module.register_buffer(f"{attribute}_{i}", one)
                 found.append((name, attribute, len(value)))
     return found
+
+
+def second_names(module: nn.Module) -> dict[str, str]:
+    """Names of parameters and buffers that have another name already, which comes first, and that other name."""
+    first: dict[int, str] = {}
+    second = {}
+    for tensors in (module.named_parameters, module.named_buffers):
+        for name, tensor in tensors(remove_duplicate=False):
+            if first.setdefault(id(tensor), name) != name:
+                second[name] = first[id(tensor)]
+    return second
+
+
+def drop_aliases(module: ForeignEncoder, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """Save each weight under one name, as files of tensors demand."""
+    for name in module.aliases:
+        del state[prefix + name]
+
+
+def restore_aliases(module: ForeignEncoder, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give back the names that were dropped."""
+    for name, first in module.aliases.items():
+        if prefix + first in state:
+            state.setdefault(prefix + name, state[prefix + first])
 
 
 def stages_of(network: nn.Module) -> list[str]:
@@ -130,6 +166,21 @@ def stages_of(network: nn.Module) -> list[str]:
         if len(parts) > 1:
             return [prefix + name for name in parts]
         prefix, here = f"{prefix}{parts[0]}.", here.get_submodule(parts[0])
+
+
+@contextmanager
+def seeded_by_torch() -> Iterator[None]:
+    """Let NumPy's and Python's global random streams follow torch's inside, and go on as before afterwards; some of
+    these networks draw constants from them."""
+    seed = int(torch.randint(2**31, ()))
+    before = np.random.get_state(), random.getstate()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before[0])  # noqa: NPY002
+        random.setstate(before[1])
 
 
 def one_line(error: BaseException) -> str:

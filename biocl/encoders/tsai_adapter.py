@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biocl.encoders.foreign import ForeignEncoder, missing
+from biocl.encoders.foreign import ForeignEncoder, missing, seeded_by_torch
 from biocl.encoders.spec import TsaiSpec
 from biocl.errors import UsageError
 
@@ -105,7 +105,8 @@ def made(model: Any, spec: TsaiSpec, n_chans: int, n_times: int) -> Any:
     taken = known if "c_in" in known else ("c_in", "c_out", "seq_len")
     given = {name: value for name, value in facts.items() if name in taken} | spec.arguments
     try:
-        return model(**given)
+        with seeded_by_torch():
+            return model(**given)
     except Exception as error:  # whatever tsai raises for arguments that do not fit
         raise UsageError(
             f"{spec.name} cannot be made for {n_chans} channels and {n_times} samples "

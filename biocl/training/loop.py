@@ -130,15 +130,9 @@ def fit(
     DataError
         The loss is not finite.
     UsageError
-        Nothing in the model trains.
+        No term reaches a weight that trains.
     """
     model.train()
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UsageError(
-            "This encoder has no weights to train, and nothing stands behind it",
-            "encoder",
-            "Add a projector or a head to a term, or choose another encoder",
-        )
     optimiser = make_optimiser(model.parameters(), spec)
     n_steps = total_steps(spec, task.plan)
     at = begin(model, spec, optimiser, resume)
@@ -225,6 +219,12 @@ def train_step(
         with autocast(spec.precision, device):
             loss = step_loss(
                 model, batch, views, task.terms, class_weights=task.class_weights, seed_dropout=seed_dropout
+            )
+        if not loss.total.requires_grad:
+            raise UsageError(
+                "No term reaches a weight to train: this encoder has none, and nothing stands behind it",
+                "encoder",
+                "Add a projector or a head to a term, or choose another encoder",
             )
         value = float(loss.total.detach())
         if not math.isfinite(value):
