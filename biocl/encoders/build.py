@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from biocl.encoders import spec as specs
 from biocl.encoders import spec_eeg as eeg
 from biocl.encoders.dilated_cnn import DilatedCNN
@@ -14,7 +16,12 @@ AnyEncoder = Encoder | DualEncoder
 
 
 def build_encoder(
-    spec: specs.EncoderSpec, *, n_chans: int, n_times: int | None = None, sfreq: float | None = None
+    spec: specs.EncoderSpec,
+    *,
+    n_chans: int,
+    n_times: int | None = None,
+    sfreq: float | None = None,
+    channel_names: Sequence[str] | None = None,
 ) -> AnyEncoder:
     """The encoder of `spec` for windows of ``n_times`` samples of `n_chans` channels; weights from torch's seed.
 
@@ -27,6 +34,8 @@ def build_encoder(
         Samples of a window. The dilated CNN alone does not ask for it.
     sfreq : float, optional
         Samples a second, for lengths in milliseconds. The dilated CNN alone does not ask for it.
+    channel_names : sequence of str, optional
+        For encoders that know where electrodes sit.
 
     Returns
     -------
@@ -45,7 +54,7 @@ def build_encoder(
             return dilated_cnn(single, n_chans)
         if n_times is None or sfreq is None:
             raise ValueError("every encoder but the dilated CNN needs n_times and sfreq")
-        encoder = build_one(single, n_chans, n_times, sfreq)
+        encoder = build_one(single, n_chans, n_times, sfreq, channel_names)
         encoder.check_length(n_times)
         return encoder
 
@@ -67,7 +76,7 @@ def dilated_cnn(spec: specs.DilatedCNNSpec, n_chans: int) -> DilatedCNN:
     )
 
 
-def build_one(spec: ReadOut, n_chans: int, n_times: int, sfreq: float) -> Encoder:
+def build_one(spec: ReadOut, n_chans: int, n_times: int, sfreq: float, channel_names: Sequence[str] | None) -> Encoder:
     """One encoder; its file is imported here, so that none pays for the others."""
     match spec:
         case specs.ResNet1dSpec():
@@ -109,7 +118,7 @@ def build_one(spec: ReadOut, n_chans: int, n_times: int, sfreq: float) -> Encode
         case eeg.ChannelTransformerSpec():
             from biocl.encoders.channel_transformer import ChannelTransformer
 
-            return ChannelTransformer(spec, n_chans, n_times)
+            return ChannelTransformer(spec, n_chans, n_times, channel_names)
         case specs.TsaiSpec():
             from biocl.encoders.tsai_adapter import TsaiEncoder
 

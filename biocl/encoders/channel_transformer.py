@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from biocl.encoders.electrodes import electrode_positions
 from biocl.encoders.encoder import Encoder
 from biocl.encoders.spec_eeg import ChannelTransformerSpec
 from biocl.encoders.transformer import Attention, Block
@@ -23,13 +26,23 @@ class ChannelTransformer(Encoder):
     spec : ChannelTransformerSpec
     n_chans, n_times : int
         The encoder serves windows of this length alone.
+    channel_names : sequence of str, optional
+        Needed for ``positions: electrodes``.
 
     References
     ----------
     MVCNet, Knowledge-Based Systems 328:114205 (2025).
     """
 
-    def __init__(self, spec: ChannelTransformerSpec, n_chans: int, n_times: int) -> None:
+    electrodes: Tensor | None
+
+    def __init__(
+        self,
+        spec: ChannelTransformerSpec,
+        n_chans: int,
+        n_times: int,
+        channel_names: Sequence[str] | None = None,
+    ) -> None:
         width = n_times // spec.n_heads * spec.n_heads
         super().__init__(
             spec.name,
@@ -43,6 +56,12 @@ class ChannelTransformer(Encoder):
         self.check_length(n_times)
         learned = spec.positions == "learned"
         self.places = nn.Parameter(0.02 * torch.randn(n_chans, width)) if learned else None
+        electrodes = None
+        if spec.positions == "electrodes":
+            electrodes = torch.from_numpy(electrode_positions(channel_names or ()))
+            self.place = nn.Linear(3, width)
+        # Follows from the channels' names, so it is not saved.
+        self.register_buffer("electrodes", electrodes, persistent=False)
         self.blocks = nn.ModuleList(
             Block(
                 Attention(width, spec.n_heads, dropout=spec.block_dropout),
@@ -73,6 +92,8 @@ class ChannelTransformer(Encoder):
         steps = x[..., : self.width]
         if self.places is not None:
             steps = steps + self.places
+        if self.electrodes is not None:
+            steps = steps + self.place(self.electrodes)
         for block in self.blocks:
             steps = block(steps)
         return steps

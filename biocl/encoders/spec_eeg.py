@@ -130,7 +130,8 @@ class ChannelTransformerSpec(ReadOut):
     """Width of the hidden layer of a block's perceptron."""
     projector: list[Width] = [2048, 512]
     """Widths of the network from all tokens to the one vector, ended by a tanh; an empty list keeps the tokens."""
-    positions: Literal["none", "learned"] = "none"
-    """How a token knows its channel: none as published, or learned, one vector for each channel."""
+    positions: Literal["none", "learned", "electrodes"] = "none"
+    """How a token knows its channel: none as published, learned one vector for each channel, electrodes from where
+    the electrode of that name sits on the head (10-05 system)."""
     block_dropout: Share = 0.1
     """Inside the blocks, in training only."""

@@ -30,6 +30,8 @@ class Model(nn.Module):
         Samples of a window; every encoder but the dilated CNN, and ``pool: flatten``, need it.
     sfreq : float, optional
         Samples a second; every encoder but the dilated CNN needs it.
+    channel_names : sequence of str, optional
+        For encoders that know where electrodes sit.
     projectors : mapping of str to ProjectorSpec
     terms : sequence of terms
         A head is built for each head term.
@@ -53,6 +55,7 @@ class Model(nn.Module):
         n_chans: int,
         n_times: int | None = None,
         sfreq: float | None = None,
+        channel_names: Sequence[str] | None = None,
         projectors: Mapping[str, ProjectorSpec] | None = None,
         terms: Sequence[Term] | None = None,
         n_outputs: int = 0,
@@ -60,7 +63,9 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.encoder: AnyEncoder = build_encoder(spec, n_chans=n_chans, n_times=n_times, sfreq=sfreq)
+        self.encoder: AnyEncoder = build_encoder(
+            spec, n_chans=n_chans, n_times=n_times, sfreq=sfreq, channel_names=channel_names
+        )
         self.hidden_dim, self.seq_dim = self.encoder.hidden_dim, self.encoder.out_dim
         if isinstance(self.encoder, DualEncoder):
             self.vec_dim, self.branch_dims = self.encoder.vec_dim, self.encoder.branch_dims

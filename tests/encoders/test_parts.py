@@ -12,14 +12,16 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import nn
 
+from biocl.encoders.channel_transformer import ChannelTransformer
 from biocl.encoders.eegnet import EEGNet
+from biocl.encoders.electrodes import electrode_positions
 from biocl.encoders.encoder import odd_samples_of, samples_of, seen_by_a_step, valid_length
 from biocl.encoders.ifnet import IFNet, band_filters
 from biocl.encoders.patch_transformer import PatchTransformer
 from biocl.encoders.scattering import HIGHEST, Scattering, gauss, grid
 from biocl.encoders.shallow_convnet import SpatioTemporal
 from biocl.encoders.spec import PatchTransformerSpec, TPNSpec
-from biocl.encoders.spec_eeg import ConformerSpec, EEGNetSpec, IFNetSpec
+from biocl.encoders.spec_eeg import ChannelTransformerSpec, ConformerSpec, EEGNetSpec, IFNetSpec
 from biocl.encoders.transformer import Attention, Block
 from biocl.errors import UsageError
 
@@ -178,6 +180,33 @@ def test_a_tone_excites_its_own_wavelet_and_a_short_shift_changes_little() -> No
     noise = torch.randn(1, 1, 644, generator=torch.Generator().manual_seed(0))
     there, here = front(noise[..., 4:]), front(noise[..., :-4])
     assert (there - here).norm() < 0.25 * (there - there.mean()).norm()
+
+
+def test_electrodes_sit_where_their_names_say() -> None:
+    left, right, top, front, back = electrode_positions(["C3", "EEG C4-REF", "CZ", "Fp1.", "O1"])
+    assert left[0] < -0.3 < 0.3 < right[0]
+    np.testing.assert_allclose(left[1:], right[1:], atol=0.05)
+    assert top[2] > 0.9
+    assert front[1] > 0.7 > -0.7 > back[1]
+    for names in ([], ["Fp1", "ECG", "chest"]):
+        with pytest.raises(UsageError, match="positions: electrodes needs channels named after electrodes"):
+            electrode_positions(names)
+
+
+def test_a_channel_token_may_know_its_electrode() -> None:
+    spec = ChannelTransformerSpec(name="channel-transformer", projector=[], hidden_dim=8, positions="electrodes")
+    torch.manual_seed(0)
+    encoder = ChannelTransformer(spec, 3, 20, ["C3", "Cz", "C4"]).eval()
+    x = torch.randn(2, 3, 20)
+    order = [2, 0, 1]
+    with torch.no_grad():
+        # Without positions the tokens would only change places.
+        assert not torch.allclose(encoder(x[:, order]), encoder(x)[:, order], atol=1e-3)
+        assert encoder.electrodes is not None
+        encoder.electrodes.zero_()
+        torch.testing.assert_close(encoder(x[:, order]), encoder(x)[:, order])
+    with pytest.raises(UsageError, match="named after electrodes, and none is given"):
+        ChannelTransformer(spec, 3, 20)
 
 
 def test_lengths_in_samples() -> None:
