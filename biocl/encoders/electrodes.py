@@ -30,7 +30,10 @@ def electrode_positions(names: Sequence[str]) -> np.ndarray:
     """
     import mne
 
-    known = mne.channels.make_standard_montage("standard_1005").get_positions()["ch_pos"]
+    # MNE is giving the same template a new name.
+    new, old = "colin27_1005", "standard_1005"
+    template = new if new in mne.channels.get_builtin_montages() else old
+    known = mne.channels.make_standard_montage(template).get_positions()["ch_pos"]
     by_name = {name.lower(): position for name, position in known.items()}
     bare = [bare_name(name) for name in names]
     unknown = [name for name, plain in zip(names, bare, strict=True) if plain not in by_name]
