@@ -117,6 +117,8 @@ class Recording:
         Where it comes from, for error messages.
     notes : tuple of str
         What its reader mended or left out (duplicate time stamps, a clock that drifts …), a sentence each.
+    file_units : mapping of str to str
+        The file's units, by channel name, where its reader has converted the values.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Recording:
     labels: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     notes: tuple[str, ...] = ()
+    file_units: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_array(

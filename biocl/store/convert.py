@@ -55,7 +55,7 @@ def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file
     """
     source = opened(dataset, entry)
     recording = condition(source, conditioning)
-    stated = {channel.name: channel.unit for channel in source.channels}
+    stated = {**{channel.name: channel.unit for channel in source.channels}, **source.file_units}
     n_chans = len(recording.channels)
     running = RunningStatistics(n_chans)
     hashed = hashlib.sha256()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
+from biocl.signals.channels import unit_name
 from biocl.signals.readers.edf_header import COPY_AGAIN, EdfHeader, EdfSignal, read_header
 from biocl.signals.readers.eeg_channels import describe, unique_names
 from biocl.signals.readers.triggers import STIM_MASK, annotation_events, rising_codes, trigger_events
@@ -96,6 +97,7 @@ def read_edf(
         events=Events.join(events, *(triggers(header, layout, s) for s in header.signals if s.is_trigger)),
         labels=dict(labels or {}),
         source=str(path),
+        file_units={name: unit_name(signal.unit) for name, signal in zip(names, signals, strict=True)},
         notes=(*header.notes, *renamed, *rate_notes(header, signals, names), *gap_notes, *event_notes),
     )
 

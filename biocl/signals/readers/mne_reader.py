@@ -123,6 +123,11 @@ def read_mne(
         session=session,
         events=events,
         labels=dict(labels or {}),
+        file_units={
+            raw.ch_names[i]: unit
+            for i, (unit, _) in zip(columns, units, strict=True)
+            if "units" in found or raw.ch_names[i] in raw._orig_units
+        },
         source=str(path),
         notes=(*warned, *slow, *gap_notes, *event_notes),
     )

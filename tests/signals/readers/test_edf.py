@@ -12,10 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError
 from biocl.signals.readers import edf_reader
 from biocl.signals.readers.edf_reader import read_edf
 from biocl.signals.recording import Recording
+from biocl.signals.spec import ConditioningSpec
+from biocl.store.build import build_store
 
 Make = Callable[..., bytes]
 RNG = np.random.default_rng(0)
@@ -207,6 +210,19 @@ def test_names_scales_and_lengths_that_need_a_word(tmp_path: Path, make_edf: Mak
         "3 bytes after",
     ):
         assert any(said in note for note in recording.notes), said
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [("mV", r"varies by \d\d\.\d+ mV .* not mV but uV"), ("nV", r"varies by \d\d\.\d+ nV .* not nV but uV")],
+)
+def test_a_wrong_unit_is_named_as_the_file_names_it(tmp_path: Path, make_edf: Make, unit: str, said: str) -> None:
+    recording = opened(tmp_path / "a.edf", make_edf([signal("Cz", unit)]))
+    assert recording.file_units == {"Cz": unit}
+    assert [channel.unit for channel in recording.channels] == ["uV"]
+    dataset = Dataset("own", "eeg", "1", lambda raw: [Entry("r", "p")], lambda entry: recording, ())
+    with pytest.raises(DataError, match=said):
+        build_store(dataset, None, tmp_path / "store", ConditioningSpec())
 
 
 def damaged(content: bytes, at: int, new: bytes) -> bytes:
