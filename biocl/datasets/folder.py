@@ -125,7 +125,8 @@ def files_dataset(
 
 
 def dataset_of(plans: Sequence[Plan], name: str, modality: str) -> Dataset:
-    """Plans as a data set with windows of two seconds by default."""
+    """Plans as a data set with windows of two seconds by default; gaps that time stamps tell of are kept as gaps."""
+    timed = any(part.layout is not None and part.layout.time is not None for plan in plans for part in plan.parts)
     cohort = FolderCohort({plan.name: plan for plan in plans})
     return Dataset(
         name=name,
@@ -137,6 +138,7 @@ def dataset_of(plans: Sequence[Plan], name: str, modality: str) -> Dataset:
         defaults={
             "windows": {"kind": "sliding", "length_s": 2.0, "step_s": 2.0},
             "trials": {"kind": "event", "events": "trial"},
+            **({"nan": "keep"} if timed else {}),
         },
     )
 

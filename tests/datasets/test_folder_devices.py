@@ -86,6 +86,21 @@ def test_without_time_stamps_files_stand_side_by_side(folder: Path) -> None:
     assert "100 at 20 Hz" in refusal(folder, rates)
 
 
+def test_a_gap_between_time_stamps_is_kept_as_a_gap(folder: Path) -> None:
+    lines = (folder / "wrist.csv").read_text().splitlines(keepends=True)
+    (folder / "wrist.csv").write_text("".join(lines[:151] + lines[301:]))  # 3 s are missing from 3 s on
+    (folder / "recordings.csv").write_text(TWO)
+    dataset = folder_dataset(folder / "recordings.csv")
+    store = build_store(dataset, folder, folder / "store", ConditioningSpec(nan=dataset.defaults["nan"]))
+    missing = np.isnan(store.signals).any(axis=1)
+    assert abs(int(missing.sum()) - 150) <= 2
+    assert store.windows.start.tolist() == [0, 300]
+    assert store.windows.dropped == {"touches a gap": 2}
+    for start in store.windows.start:
+        assert not missing[start : start + 100].any()
+    assert any("1 gaps left empty" in note for notes in store.notes for note in notes)
+
+
 def test_files_with_and_without_time_stamps(folder: Path) -> None:
     text = "path,patient,recording,device,layout\nwrist.csv,P1,r,wrist,imu.yaml\nankle.csv,P1,r,ankle,\n"
     assert "with time stamps and files without" in refusal(folder, text, sfreq=50.0)
