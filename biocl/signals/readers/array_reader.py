@@ -227,9 +227,11 @@ def the_one(shapes: Mapping[str, tuple[int, ...]], path: Path, layout: TableLayo
     tables = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 0 and max(shape) > 1]
     if len(tables) != 1:
         raise DataError(
-            f"This file has {len(tables) or 'no'} tables of numbers: {known or 'it is empty'}",
+            f"This file has {len(tables) or 'no'} tables of numbers among its variables: {known or 'it is empty'}",
             path,
-            "Name the signal in a layout (variable: NAME, --layout)",
+            "Name the signal in a layout (variable: NAME, --layout)"
+            if tables
+            else "Save the signal as a variable of its own, time steps × channels",
         )
     return tables[0]
 

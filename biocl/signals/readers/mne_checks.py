@@ -104,7 +104,9 @@ def check_brainvision(path: Path) -> dict[str, Any]:
     data = path.parent / decoded(path, name, content)
     if not data.is_file():
         raise DataError(
-            f"The data file of this header, {data.name}, is missing", path, "Put it beside the header, under that name"
+            f"The data file of this header, {data.name}, is missing",
+            path,
+            "Put it beside the header, under that name; if the files were renamed, write the new name into the header",
         )
     described = len(set(re.findall(r"(?im)^\s*ch(\d+)\s*=", content.split("[Coordinates]")[0])))
     if not n_chans.isdecimal() or int(n_chans) < 1 or int(n_chans) != described:

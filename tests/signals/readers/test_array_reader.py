@@ -203,3 +203,11 @@ def test_a_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(DataError, match=rf"need the package {package}.*biocl\[formats\]"):
         reading(tmp_path / name)
+
+
+def test_a_matlab_structure_is_no_table(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    savemat(tmp_path / "a.mat", {"subject": {"data": VALUES, "fs": 50.0}})
+    with pytest.raises(DataError, match=r"no tables of numbers.*subject.*Save the signal as a variable of its own"):
+        reading(tmp_path / "a.mat")

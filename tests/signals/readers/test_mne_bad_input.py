@@ -86,7 +86,7 @@ def brainvision(folder: Path, **changes: str) -> Path:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"DataFile": "b.eeg"}, "data file of this header, b.eeg, is missing"),
+        ({"DataFile": "b.eeg"}, r"data file of this header, b\.eeg, is missing.*renamed"),
         ({"DataFile": ""}, "it has no DataFile"),
         ({"NumberOfChannels": "3"}, "announces 3 channels and describes 2"),
         ({"NumberOfChannels": "1"}, "announces 1 channels and describes 2"),
