@@ -39,6 +39,7 @@ class FolderCohort:
     """The two functions of a data set of the user's own files; picklable."""
 
     plans: dict[str, Plan]
+    modality: str = "other"
 
     def entries(self, raw: Path | None = None) -> list[Entry]:
         """The recordings as listed; the list says where the files are, so there is no raw folder."""
@@ -69,6 +70,7 @@ class FolderCohort:
             recording,
             events=Events.join(recording.events, trials) if len(recording.events) else trials,
             labels={**recording.labels, **entry.labels},
+            notes=(*recording.notes, *unlike(recording, self.modality)),
         )
 
 
@@ -127,7 +129,7 @@ def files_dataset(
 def dataset_of(plans: Sequence[Plan], name: str, modality: str) -> Dataset:
     """Plans as a data set with windows of two seconds by default; gaps that time stamps tell of are kept as gaps."""
     timed = any(part.layout is not None and part.layout.time is not None for plan in plans for part in plan.parts)
-    cohort = FolderCohort({plan.name: plan for plan in plans})
+    cohort = FolderCohort({plan.name: plan for plan in plans}, modality)
     return Dataset(
         name=name,
         modality=modality,
@@ -140,6 +142,18 @@ def dataset_of(plans: Sequence[Plan], name: str, modality: str) -> Dataset:
             "trials": {"kind": "event", "events": "trial"},
             **({"nan": "keep"} if timed else {}),
         },
+    )
+
+
+def unlike(recording: Recording, modality: str) -> tuple[str, ...]:
+    """A note if no channel is what the user calls the recordings, so that none of its values can be judged."""
+    kinds = {"eeg": {"eeg"}, "ecg": {"ecg"}, "imu": {"acc", "gyr", "mag"}}.get(modality, set())
+    if not kinds or kinds & {channel.kind for channel in recording.channels}:
+        return ()
+    first = recording.channels[0]
+    return (
+        f"No channel is {modality.upper()} by its name and unit (the first is {first.name!r}, in {first.unit!r}): "
+        "units and ranges are not checked",
     )
 
 

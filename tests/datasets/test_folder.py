@@ -107,3 +107,21 @@ def test_a_trial_beyond_the_file(folder: Path) -> None:
     dataset = folder_dataset(table(folder, HEADER + "run.csv,P1,7,a,0,60\n"), sfreq=10.0)
     with pytest.raises(DataError, match=r"Trial '7' lasts from 0 to 60 s, the file only 5 s"):
         dataset.read(dataset.entries(folder)[0])
+
+
+@pytest.mark.parametrize(("modality", "notes"), [("eeg", 1), ("ecg", 1), ("imu", 1), ("other", 0)])
+def test_recordings_that_are_not_what_they_are_called_say_so(tmp_path: Path, modality: str, notes: int) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((100, 2), dtype=np.float32))
+    (tmp_path / "recordings.csv").write_text("path,patient\na.npy,P1\n")
+    dataset = folder_dataset(tmp_path / "recordings.csv", sfreq=10.0, modality=modality)
+    (entry,) = dataset.entries(None)
+    found = dataset.read(entry).notes
+    assert len(found) == notes
+    assert all(f"No channel is {modality.upper()}" in note for note in found)
+
+
+def test_recordings_that_are_what_they_are_called_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Fp1 (uV),Cz (uV)\n" + "1,2\n" * 50)
+    (tmp_path / "recordings.csv").write_text("path,patient\na.csv,P1\n")
+    dataset = folder_dataset(tmp_path / "recordings.csv", sfreq=10.0, modality="eeg")
+    assert dataset.read(dataset.entries(None)[0]).notes == ()
