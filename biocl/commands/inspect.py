@@ -144,7 +144,8 @@ def print_store(facts: dict[str, Any], *, as_json: bool) -> None:
         print(f"{'device':<14}{device}: {'; '.join(channels_in_words(channels))}")
     notes = facts.get("notes", {})
     for sentence, number in list(notes.items())[:MOST_NOTES]:
-        print(f"{'note':<14}{number} recording{'s' if number > 1 else ''}: {sentence}")
+        many = ("s, one of them" if re.search(r"\d", sentence) else "s") if number > 1 else ""
+        print(f"{'note':<14}{number} recording{many}: {sentence}")
     if len(notes) > MOST_NOTES:
         print(f"{'note':<14}and {len(notes) - MOST_NOTES} other notes (--json shows all)")
     if "quality" in facts:

@@ -97,7 +97,7 @@ def test_words_say_the_same(store: Store) -> None:
         "patients      2",
         "device        main: ecg [mV] II; resp [NU] belt",
         "device        wrist: acc [m/s2] wrist-acc-x, wrist-acc-y, wrist-acc-z",
-        "note          4 recordings: 3 time stamps stood twice",
+        "note          4 recordings, one of them: 3 time stamps stood twice",
         "note          1 recording: The clock drifts",
         "quality       all 292 windows of 0.8 s",
         "Orphanidou et al. 2015",
