@@ -254,6 +254,7 @@ def test_pamap2_damage_is_named(tmp_path: Path) -> None:
         pamap2.PAMAP2.read(entry)
     [fold] = splits_from_json({"name": "hammerla", **pamap2.PAMAP2.splits["hammerla"]}, "hammerla")
     assert {name for part in fold.parts.values() for name in part} == set(pamap2.SUBJECTS)
+    assert (fold.parts["validation"], fold.parts["test"]) == (("subject105",), ("subject106",))
 
 
 # --- OPPORTUNITY ---------------------------------------------------------------------------------------------
