@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from biocl.signals.beats import beat_agreement
+from biocl.signals.beat_agreement import beat_agreement
 from biocl.signals.plateaus import flat_share, saturation_share, unchanged
 
 Floats = NDArray[np.float64]
@@ -245,7 +245,7 @@ def template_agreement(
     With a template (windows aligned to beats): Pearson's correlation of the window with its recording's median
     beat. A sound but ectopic beat is unlike the median beat, so a threshold on this index selects against
     arrhythmia: look before you use it. Without one: R peaks are found in the window, and the result is the mean
-    correlation of its beats with their own mean; NaN with fewer than 3 beats (`biocl.signals.beats`).
+    correlation of its beats with their own mean; NaN with fewer than 3 beats (`biocl.signals.beat_agreement`).
 
     References
     ----------

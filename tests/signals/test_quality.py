@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biocl.signals.beats import qrs_energy, r_peaks
+from biocl.signals.beat_agreement import energy_of_windows, peaks_of_window
 from biocl.signals.plateaus import in_runs, is_cut
 from biocl.signals.quality import INDICES, USUAL, Context, beyond, quality_indices
 
@@ -199,7 +199,7 @@ def test_beats_of_a_clean_window_agree_and_those_of_noise_do_not() -> None:
 def test_r_peaks_are_found_where_they_are() -> None:
     planted = np.arange(0.4, 9.8, 1 / 1.2)
     x = ecg() + 0.3 * np.sin(2 * np.pi * 0.3 * T)
-    found = r_peaks(qrs_energy(x[None, :, None], SFREQ)[0], SFREQ) / SFREQ
+    found = peaks_of_window(energy_of_windows(x[None, :, None], SFREQ)[0], SFREQ) / SFREQ
     assert len(found) == len(planted)
     np.testing.assert_allclose(found, planted, atol=0.05)
 

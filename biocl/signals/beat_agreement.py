@@ -1,4 +1,4 @@
-"""Heart beats inside a window, found simply: enough to ask whether they look alike."""
+"""Do the beats of a window look alike? Its R peaks are found simply; `biocl.signals.heartbeats` finds every one."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def beat_agreement(x: Floats, sfreq: float) -> Floats:
         return result
     half = round(HALF_BEAT_S * sfreq)
     around = np.arange(-half, half + 1)
-    for number, energy in enumerate(qrs_energy(x, sfreq)):
-        peaks = r_peaks(energy, sfreq)
+    for number, energy in enumerate(energy_of_windows(x, sfreq)):
+        peaks = peaks_of_window(energy, sfreq)
         peaks = peaks[(peaks >= half) & (peaks < x.shape[1] - half)]
         if len(peaks) < LEAST_BEATS:
             continue
@@ -50,7 +50,7 @@ def beat_agreement(x: Floats, sfreq: float) -> Floats:
     return result
 
 
-def qrs_energy(x: Floats, sfreq: float) -> Floats:
+def energy_of_windows(x: Floats, sfreq: float) -> Floats:
     """Where QRS complexes are: (B, n_times), squared slopes of the 5-20 Hz band, over all leads, smoothed 0.1 s.
 
     Leads count by their own mean power, so that a noisy one cannot outvote the others.
@@ -65,7 +65,7 @@ def qrs_energy(x: Floats, sfreq: float) -> Floats:
     return np.asarray(uniform_filter1d(energy, max(1, round(0.1 * sfreq)), axis=1))
 
 
-def r_peaks(energy: Floats, sfreq: float) -> NDArray[np.intp]:
+def peaks_of_window(energy: Floats, sfreq: float) -> NDArray[np.intp]:
     """Time steps of the peaks of one window's QRS energy: at least 0.25 s apart, and 0.3 of the usual highest.
 
     The usual highest is the median of the maxima of one-second pieces, so that one burst does not hide the rest.
