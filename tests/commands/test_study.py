@@ -16,7 +16,7 @@ from biocl.commands.evaluate import evaluate
 from biocl.commands.finetune import finetune
 from biocl.commands.pretrain import class_weights_for, pretrain, validation
 from biocl.commands.pretrained import load_pretrained
-from biocl.commands.setup import Cohort, build_model
+from biocl.commands.setup import Cohort, build_model, epoch_plan
 from biocl.commands.study import Fold, draw_for, encoder_of, linear_probe, predict_cell, tuned_model
 from biocl.config import Experiment, load_experiment
 from biocl.evaluation.finetuning import Labelled, load_encoder, predict
@@ -168,15 +168,14 @@ def test_no_classifier_reads_test_labels_and_no_tuning_reads_test_windows(small_
     np.testing.assert_array_equal(predict_cell(fold_of(cohort), cell), predict_cell(fold_of(changed), cell))
     if mode == "linear":
         return
-    # Without the test windows' signals and numbers the same classifier comes out.
-    aux[test] = np.nan
-    rows["start"][test] = 0
-    rows["recording"][test] = 0
+    # All but labelled and validation windows made unreadable, the same classifier comes out.
+    labelled, _ = draw_for(fold_of(cohort), Labelled.make(cohort.windows, list(CLASSES)), cell.labels, 0)
+    unread = np.setdiff1d(np.arange(len(rows)), [*labelled, *cohort.parts()["validation"]])
+    aux[unread], rows["start"][unread], rows["recording"][unread] = np.nan, 10**9, 0
     weights = []
     for one in (cohort, changed):
         fold = fold_of(one)
         data = Labelled.make(fold.windows, list(CLASSES))
-        labelled, _ = draw_for(fold, data, cell.labels, 0)
         weights.append(tuned_model(fold, data, labelled, cell).state_dict())
     assert all_equal(*weights)
 
@@ -210,6 +209,51 @@ def test_what_a_supervised_pretraining_fits_is_of_training_windows(small_cohort:
     found = class_weights_for(experiment, cohort, parts, CPU)
     np.testing.assert_allclose(found, counts.sum() / (3 * counts), rtol=1e-6)
     assert class_weights_for(experiment_of(cohort, HEAD % "none"), cohort, parts, CPU) is None
+
+
+def test_batches_hold_what_was_asked_of_training_rows_and_change_between_epochs(small_cohort: Cohort) -> None:
+    """Patients × trials × samples, through the configuration; 9 windows a trial, so that no trial is short."""
+    windows, train = small_cohort.windows, small_cohort.parts()["train"]
+    rows = windows.table.rows.copy()
+    rows["trial"] = 100 * rows["patient"] + (rows["start"] // 24) // 9
+    windows = replace(windows, table=replace(windows.table, rows=rows))
+    whole = train[(rows["start"][train] // 24) < 18]
+    spec = experiment_of(small_cohort, "batch.n_patients=3", "batch.n_trials=2", "batch.n_samples=4").batch
+    plan = epoch_plan(spec, windows, whole, seed=3)
+    epochs = [plan(epoch) for epoch in range(2)]
+    for batch in epochs[0] + epochs[1]:
+        assert set(batch) <= set(whole)
+        assert len(set(batch)) == len(batch) == 24
+        patients, n_windows = np.unique(rows["patient"][batch], return_counts=True)
+        assert (len(patients), set(n_windows)) == (3, {8})
+        trials, n_windows = np.unique(rows["trial"][batch], return_counts=True)
+        assert (len(trials), set(n_windows)) == (6, {4})
+    members = [{frozenset(batch.tolist()) for batch in epoch} for epoch in epochs]
+    assert not members[0] & members[1]
+    assert all(np.array_equal(one, other) for one, other in zip(epochs[1], plan(1), strict=True))
+
+
+def test_label_sizes_of_a_draw_are_nested_and_draws_and_seeds_differ(small_cohort: Cohort) -> None:
+    fold = fold_of(small_cohort)
+    data = Labelled.make(fold.windows, list(CLASSES))
+    patients = fold.windows.table.patient
+    for draw in range(3):
+        before: set[int] = set()
+        for labels in ("1 patient", "2 patients", "3 patients", "all"):
+            rows, _ = draw_for(fold, data, labels, draw)
+            whose = set(patients[rows].tolist())
+            assert before < whose or not before
+            assert set(rows) == {row for row in fold.parts["train"] if patients[row] in whose}
+            before = whose
+    draws = {draw_for(fold, data, "2 patients", draw)[1].patients for draw in range(6)}
+    assert len(draws) > 2
+    other = fold_of(small_cohort, "seed=5")
+    assert draws != {draw_for(other, data, "2 patients", draw)[1].patients for draw in range(6)}
+    small, large = (draw_for(fold, data, labels, 1)[0] for labels in ("20% windows", "50% windows"))
+    assert set(small) < set(large) < set(fold.parts["train"])
+    for k in range(3):
+        of_class = (data.labels(fold.parts["train"]) == k).sum()
+        assert (data.labels(small) == k).sum() == max(1, round(0.2 * of_class))
 
 
 # Marks

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from biocl.commands.setup import Cohort
 from biocl.encoders.spec import DilatedCNNSpec
+from biocl.evaluation import finetuning
 from biocl.evaluation.finetuning import Labelled, finetune_model, predict
 from biocl.evaluation.metrics import classification_metrics
 from biocl.objectives.batch import Batch
@@ -148,6 +149,14 @@ def test_the_best_weights_on_validation_patients_are_kept(small_cohort: Cohort) 
         copy.load_state_dict(weights)
         proba = predict(copy, data, looked_at, device=CPU)
         assert classification_metrics(data.labels(looked_at), proba, CLASSES)["macro_f1"] == pytest.approx(score)
+
+
+def test_of_equal_scores_the_first_is_kept(small_cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.2, 0.5, 0.4, 0.5, 0.1])
+    monkeypatch.setattr(finetuning, "classification_metrics", lambda y, proba, classes: {"macro_f1": next(scores)})
+    model, log = tuned(small_cohort.windows, small_cohort.parts(), spec_of(max_steps=5))
+    looks = [weights for _, values, weights in log if "validation/macro_f1" in values]
+    assert all_equal(model.state_dict(), looks[1])
 
 
 def test_without_validation_patients_the_last_weights_are_kept(small_cohort: Cohort) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biocl.signals.recording import Events
-from biocl.store.gather import gather
+from biocl.store.gather import gather, valid_steps
 from biocl.store.spec import EventTrials, NeighbourTrials, RecordingTrials, SlidingWindows, TrialWindows
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
@@ -91,3 +91,56 @@ def test_a_flat_channel_becomes_zero(make_store, make_recording) -> None:
         batch = gather(store, table, np.arange(4), scale)
         assert not batch[..., 1].any()
         assert np.isfinite(batch).all()
+
+
+def slow_with_gaps(store: Store, table: WindowTable, indices: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray]:
+    """Channel by channel, by what is present; and which steps hold a value in every channel."""
+    n_chans = store.signals.shape[1]
+    batch = np.zeros((len(indices), table.n_times, n_chans))
+    present = np.zeros(batch.shape, bool)
+    for i, row in enumerate(table.rows[indices]):
+        recording = store.recordings[row["recording"]]
+        signal = store.signal(recording.name).astype(np.float64)
+        for step in range(int(row["valid_start"]), int(row["valid_start"] + row["valid_length"])):
+            present[i, step] = np.isfinite(signal[row["start"] + step])
+            batch[i, step] = signal[row["start"] + step]
+        for c in range(n_chans):
+            own = batch[i, present[i, :, c], c]
+            if scale == "recording":
+                own = (own - recording.mean[c]) / recording.std[c]
+            elif scale == "window":
+                own = (own - own.mean()) / own.std()
+            batch[i, :, c] = 0
+            batch[i, present[i, :, c], c] = own
+    return batch, present.all(axis=2)
+
+
+@pytest.mark.parametrize("scale", ["none", "window", "recording"])
+@pytest.mark.parametrize("padding", [False, True])
+def test_missing_samples_are_zero_and_count_in_no_statistic(
+    make_store, make_recording, scale: str, padding: bool
+) -> None:
+    from dataclasses import replace
+
+    def with_gaps(name: str):  # type: ignore[no-untyped-def]
+        recording = make_recording(name, 120, 3)
+        samples = recording.signal().copy() + 5
+        samples[33:37, 1] = np.nan
+        samples[70:73] = np.nan
+        return replace(recording, read=lambda start, stop: samples[start:stop])
+
+    store = make_store([with_gaps("a"), with_gaps("bb")])
+    windows = SlidingWindows(kind="sliding", length_s=2.0, step_s=0.5)
+    table = derive_windows(store, windows, RecordingTrials(kind="recording"), most_missing=0.9)
+    assert table.has_gaps
+    if padding:
+        rows = table.rows.copy()
+        rows["valid_start"][::2], rows["valid_length"][::2] = 3, 14
+        table = replace(table, rows=rows)
+    indices = np.random.default_rng(0).permutation(len(table))
+    expected, steps = slow_with_gaps(store, table, indices, scale)
+    np.testing.assert_allclose(gather(store, table, indices, scale), expected, atol=5e-6)
+    np.testing.assert_array_equal(valid_steps(store, table, indices), steps)
+    assert 0.5 < steps.mean() < 0.95
+    whole = np.flatnonzero((table.start + 20 <= 33) & (table.rows["valid_length"] == 20))
+    assert valid_steps(store, table, whole[:1]) is None

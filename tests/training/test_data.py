@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,26 @@ def test_a_batch_carries_the_ids_of_its_rows(cohort: Cohort) -> None:
     assert batch.x.shape == (3, cohort.windows.n_chans, cohort.windows.n_times)
     assert batch.valid is None
     assert np.array_equal(batch.x.numpy(), cohort.windows.arrays(rows))
+
+
+@pytest.mark.parametrize("change", [["encoder.pool=max"], ["encoder.pool=mean"], ["encoder.segments=3"]])
+def test_padding_reaches_no_embedding(cohort: Cohort, change: list[str]) -> None:
+    """Pooled step by step over what is signal, in each stretch."""
+    rows = cohort.windows.table.rows.copy()
+    rows["valid_length"] -= np.arange(len(rows)) % 50
+    padded = replace(cohort.windows, table=replace(cohort.windows.table, rows=rows))
+    experiment = load_experiment(Path("demo"), change)
+    model = build_model(experiment, padded).eval()
+    some = np.arange(3, 60, 7)
+    with torch.no_grad():
+        seq = model.encoder(torch.from_numpy(padded.arrays(some).copy())).numpy()
+    expected = []
+    for one, row in zip(seq, rows[some], strict=True):
+        parts = np.array_split(np.arange(len(one)), experiment.encoder.segments)
+        shown = [one[part[part < row["valid_length"]]] for part in parts]
+        pool = np.max if experiment.encoder.pool == "max" else np.mean
+        nothing = np.zeros(one.shape[1], np.float32)
+        expected.append(np.concatenate([pool(part, axis=0) if len(part) else nothing for part in shown]))
+    found = embed(model, padded, some, device=CPU)
+    assert np.allclose(found, np.stack(expected), atol=1e-5)
+    assert not np.allclose(found, embed(model, cohort.windows, some, device=CPU), atol=1e-3)

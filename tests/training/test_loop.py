@@ -333,3 +333,21 @@ def test_validation_sees_the_average_where_there_is_one() -> None:
     name = next(iter(at.average))
     assert torch.equal(seen[-1], at.average[name])
     assert not torch.equal(seen[-1], net.state_dict()[name])
+
+
+def test_every_epoch_asks_the_plan_anew() -> None:
+    asked: list[int] = []
+    seen: list[tuple[int, ...]] = []
+
+    def noted(epoch: int) -> list[np.ndarray]:
+        asked.append(epoch)
+        return plan(epoch)
+
+    def load(rows: np.ndarray) -> Batch:
+        seen.append(tuple(rows.tolist()))
+        return data(rows)
+
+    fit(model(), Task(TERMS, VIEWS, noted, load), TrainSpec(steps=8), seed=0, device=CPU)
+    assert asked == [0, 1, 2]
+    expected = [tuple(batch.tolist()) for epoch in range(3) for batch in plan(epoch)]
+    assert seen == expected[:8]
