@@ -230,8 +230,8 @@ def test_specs_choose_the_function() -> None:
     parse = TypeAdapter(BatchSpec).validate_python
     for keys, expected in [
         (
-            {"kind": "hierarchical", "n_patients": 3, "n_trials": 2, "n_samples": 2},
-            hierarchical_batches(patient, trial, n_patients=3, n_trials=2, n_samples=2, seed=9, epoch=2),
+            {"kind": "hierarchical", "n_patients": 4, "n_trials": 2, "n_samples": 3},
+            hierarchical_batches(patient, trial, n_patients=4, n_trials=2, n_samples=3, seed=9, epoch=2),
         ),
         ({"kind": "frozen-trials", "size": 8}, frozen_trial_batches(trial, batch_size=8, seed=9, epoch=2)),
         ({"kind": "random", "size": 8}, random_batches(len(trial), 8, 9, 2)),
