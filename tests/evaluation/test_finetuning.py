@@ -19,7 +19,7 @@ from biocl.evaluation.metrics import classification_metrics
 from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
 from biocl.objectives.spec import HeadSpec, HeadTerm
-from biocl.training.data import Windows
+from biocl.training.data import Windows, embed
 from biocl.training.spec import FinetuneSpec
 
 CPU = torch.device("cpu")
@@ -200,8 +200,8 @@ def test_auxiliary_inputs_are_scaled_by_the_labelled_training_windows(small_coho
 
 @pytest.mark.parametrize("balance", ["balanced", "none"])
 def test_class_weights_act_in_the_loss(small_cohort: Cohort, balance: str) -> None:
-    """The first loss of a batch of all labelled windows, by its definition."""
-    windows, parts = small_cohort.windows, small_cohort.parts()
+    """The first loss of a batch of all labelled windows, of which some are padded, by its definition."""
+    windows, parts = padded(small_cohort.windows), small_cohort.parts()
     train = parts["train"]
     spec = spec_of(head=HeadSpec(kind="linear", class_weights=balance), batch_size=len(train), **STILL)
     model, log = tuned(windows, parts, spec)
@@ -209,10 +209,30 @@ def test_class_weights_act_in_the_loss(small_cohort: Cohort, balance: str) -> No
     data = Labelled.make(windows, CLASSES)
     batch = data.batch(train, CPU)
     with torch.no_grad():
-        logits = model.heads["classification"](model(batch.x), batch.aux)
+        logits = model.heads["classification"](model(batch.x, batch.valid), batch.aux)
+        unlike = model.heads["classification"](model(batch.x), batch.aux)
+    assert not torch.allclose(logits, unlike, atol=1e-3)
     each = F.cross_entropy(logits, batch.label, reduction="none").numpy()
     y = data.labels(train)
     mean_of_class = [each[y == k].mean() for k in range(3)]
     expected = {"balanced": np.mean(mean_of_class), "none": each.mean()}
     assert abs(expected["balanced"] - expected["none"]) > 0.01
     assert found == pytest.approx(expected[balance], rel=1e-5)
+
+
+def padded(windows: Windows) -> Windows:
+    """The same windows, of which every third ends early."""
+    rows = windows.table.rows.copy()
+    rows["valid_length"][::3] = 11
+    return replace(windows, table=replace(windows.table, rows=rows))
+
+
+def test_predictions_are_those_of_the_head_on_the_embedding(small_cohort: Cohort) -> None:
+    windows, test = padded(small_cohort.windows), small_cohort.parts()["test"]
+    model = tuned(small_cohort.windows, small_cohort.parts(), spec_of())[0]
+    vec = torch.from_numpy(embed(model, windows, test, device=CPU))
+    with torch.no_grad():
+        logits = model.heads["classification"](vec, torch.from_numpy(windows.table.aux[test]))
+    proba = predict(model, Labelled.make(windows, CLASSES), test, device=CPU, batch_size=16)
+    np.testing.assert_allclose(proba, logits.softmax(dim=1).numpy(), atol=1e-6)
+    assert not model.training

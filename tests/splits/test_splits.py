@@ -454,6 +454,9 @@ def test_mitdb_lists() -> None:
         }
     assert ours.patient_independent
     assert not published.patient_independent
+    assert ours.marks == ()
+    for said in (*published.marks, published.stamp):
+        assert "one person (201+202) on both sides" in said
     assert held["ds1-ds2-published"]["train"] - held["ds1-ds2"]["train"] == {"201"}
     for name in held:
         assert "202" in held[name]["test"]
