@@ -331,7 +331,7 @@ UNION_TAGS = {
 def walk_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, type[BaseModel]]]:
     """Every key with its pydantic field and the spec that owns it: ``train.lr``, ``terms[].weight``."""
     for name, info in model.model_fields.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{info.alias or name}"
         yield key, info, model
         for inner, many in specs_in(info.annotation):
             yield from walk_keys(inner, f"{key}{many}.")

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from biocl.config import Experiment, find_config, shipped_configs, walk_keys
 from biocl.errors import UsageError
 from biocl.files import write_bytes
+from biocl.views.spec import Step
 
 
 def first_comment(path: Path) -> str:
@@ -63,7 +64,9 @@ def explain_key(key: str) -> str:
 
 
 def of_which(key: str, owner: type[BaseModel], entries: list[tuple[str, Any, type[BaseModel]]]) -> str:
-    """``[eegnet]`` where several specs, told apart by their ``name``, own the same key."""
+    """``[eegnet]`` where several specs, told apart by their ``name`` or by a view step's key, own the same key."""
+    if issubclass(owner, Step):
+        return f" [{owner.key()}]" if key.rpartition(".")[2] in owner.__annotations__ else ""
     name = owner.model_fields.get("name")
     if name is None or len({str(who) for where, _, who in entries if where == key}) < 2:
         return ""

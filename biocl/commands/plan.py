@@ -128,7 +128,13 @@ def time_pretraining(
     """Seconds of all steps, from a few real ones."""
     model = build_model(experiment, cohort.windows).to(device)
     plan = epoch_plan(experiment.batch, cohort.windows, parts["train"], experiment.seed)
-    task = Task(experiment.terms, experiment.views, plan, lambda rows: cohort.windows.batch(rows, device))
+    task = Task(
+        experiment.terms,
+        experiment.views,
+        plan,
+        lambda rows: cohort.windows.batch(rows, device),
+        signal=cohort.windows.signal,
+    )
     ends: list[float] = []
 
     def on_step(step: int) -> None:

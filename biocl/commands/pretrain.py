@@ -97,7 +97,8 @@ def pretrain(
     def load(indices: np.ndarray) -> Batch:
         return windows.batch(indices, target)
 
-    task = Task(experiment.terms, experiment.views, plan, load, class_weights_for(experiment, cohort, parts, target))
+    weights = class_weights_for(experiment, cohort, parts, target)
+    task = Task(experiment.terms, experiment.views, plan, load, weights, windows.signal)
     if windows.n_aux and len(model.heads):
         model.fit_aux(torch.from_numpy(windows.table.aux[parts["train"]]))
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=checkpoint.state["step"] if checkpoint else -1)
@@ -182,6 +183,7 @@ def validation(
                     hidden_dim=model.hidden_dim,
                     generator=torch.Generator(device=device),
                     seed_of=partial(integer_seed, experiment.seed, "validation", number),
+                    signal=cohort.windows.signal,
                 )
                 latents = {name: model.latents(model.trunk(view), view) for name, view in views.items()}
                 for term in terms:

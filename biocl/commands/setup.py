@@ -14,6 +14,7 @@ from biocl.config import Experiment
 from biocl.errors import DataError
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
+from biocl.objectives.terms import needed_views
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import epoch_batches
 from biocl.sampling.spec import BatchSpec
@@ -23,6 +24,7 @@ from biocl.store.spec import EventWindows
 from biocl.training.data import Windows
 from biocl.training.fitted import Fitted
 from biocl.training.loop import EpochPlan
+from biocl.views.requirements import check_views
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def open_cohort(experiment: Experiment) -> Cohort:
     cut = windows_spec(store, experiment.data)
     table = window_table(store, experiment.data)
     windows = Windows(store, table, experiment.data.input_scale, experiment.data.align)
+    check_signal(experiment, windows)
     known = bool(store.meta.get("patients_known", True))
     splits = make_splits(experiment.split, table, store.splits, patients_known=known)
     return Cohort(windows, splits, cut.before_s if isinstance(cut, EventWindows) else None)
@@ -75,6 +78,20 @@ def check_judged(parts: Sequence[Mapping[str, np.ndarray]], windows: Windows, cl
             "split",
             "List test patients with such windows in the split file, or check data.classes",
         )
+
+
+def check_signal(experiment: Experiment, windows: Windows) -> None:
+    """Refuse views that the signal does not allow: those that acting terms read, and that of fine-tuning.
+
+    Raises
+    ------
+    UsageError
+    """
+    read = needed_views(experiment.terms)
+    check_views({name: experiment.views[name] for name in read}, windows.signal)
+    for classes in experiment.evaluate.class_sets or [list(windows.table.classes)]:
+        known = replace(windows.signal, classes=tuple(classes))
+        check_views({"view": experiment.finetune.view}, known, key="finetune")
 
 
 def build_model(

@@ -20,6 +20,7 @@ from biocl.training.averaging import Weights
 from biocl.training.data import Windows, pieces
 from biocl.training.loop import Metrics, Task, fit
 from biocl.training.spec import FinetuneSpec, OptimSpec, TrainSpec
+from biocl.views.signal import SignalInfo
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Labelled:
     def patients(self, indices: np.ndarray) -> np.ndarray:
         """Patient numbers of table rows."""
         return self.windows.table.rows["patient"][indices]
+
+    @property
+    def signal(self) -> SignalInfo:
+        """What the channels are, with the task's classes."""
+        return replace(self.windows.signal, classes=self.classes)
 
     def batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """A batch whose labels are the task's class numbers."""
@@ -138,7 +144,7 @@ def finetune_model(
 
     fit(
         model,
-        Task([term], {"finetune": spec.view}, plan, lambda rows: data.batch(rows, device), weights),
+        Task([term], {"finetune": spec.view}, plan, lambda rows: data.batch(rows, device), weights, data.signal),
         TrainSpec(
             **{name: getattr(spec, name) for name in OptimSpec.model_fields},
             steps=spec.max_steps,

@@ -18,8 +18,10 @@ from biocl.objectives.heads import classification_loss
 from biocl.objectives.model import Model
 from biocl.objectives.pairs import window_pairs
 from biocl.objectives.spec import ContrastTerm, HeadTerm, Term
+from biocl.views.make import make_view
+from biocl.views.signal import SignalInfo
 from biocl.views.spec import ViewSpec
-from biocl.views.view import View, make_view
+from biocl.views.view import View
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,18 @@ def make_views(
     hidden_dim: int | None,
     generator: torch.Generator,
     seed_of: Callable[[str], int],
+    signal: SignalInfo | None = None,
 ) -> dict[str, View]:
     """Draw every view that an acting term names, once.
 
     Each view has a random stream of its own, seeded by ``seed_of(name)``, so that switching a term off changes
-    no view of the others.
+    no view of the others. `signal` says what the channels are, which some steps need.
     """
     clean = View(batch.x, target=batch.label, valid=batch.valid)
     views = {}
     for name in needed_views(terms):
         generator.manual_seed(seed_of(name))
-        views[name] = make_view(clean, specs[name], hidden_dim=hidden_dim, generator=generator)
+        views[name] = make_view(clean, specs[name], hidden_dim=hidden_dim, generator=generator, signal=signal)
     return views
 
 

@@ -20,6 +20,7 @@ from biocl.training.checkpoint import patient_hashes
 from biocl.training.euclidean import Aligner, Groups, covariances, mean_covariance, whitener
 from biocl.training.fitted import Fitted, mean_and_std
 from biocl.training.spec import AlignSpec, InputScale
+from biocl.views.signal import SignalInfo
 
 BLOCK_VALUES = 2**21
 
@@ -62,6 +63,17 @@ class Windows:
     def n_times(self) -> int:
         """Samples of a window."""
         return self.table.n_times
+
+    @cached_property
+    def signal(self) -> SignalInfo:
+        """What views need to know of the channels, labels and padding."""
+        return SignalInfo(
+            sfreq=self.table.sfreq,
+            channels=self.store.channels,
+            classes=tuple(self.table.classes),
+            scale=self.scale,
+            padded=self.table.has_padding,
+        )
 
     @property
     def n_aux(self) -> int:

@@ -25,6 +25,7 @@ from biocl.training.checkpoint import Checkpoint, save_checkpoint
 from biocl.training.fitted import Fitted
 from biocl.training.optimisation import autocast, learning_rate, make_optimiser
 from biocl.training.spec import TrainSpec
+from biocl.views.signal import SignalInfo
 from biocl.views.spec import ViewSpec
 
 EpochPlan = Callable[[int], list[np.ndarray]]
@@ -45,6 +46,8 @@ class Task:
     load : callable
         Table rows to a `Batch` on the training device.
     class_weights : Tensor, optional
+    signal : SignalInfo, optional
+        What the channels are, for views that need to know.
     """
 
     terms: Sequence[Term]
@@ -52,6 +55,7 @@ class Task:
     plan: EpochPlan
     load: Callable[[np.ndarray], Batch]
     class_weights: torch.Tensor | None = None
+    signal: SignalInfo | None = None
 
 
 @dataclass
@@ -211,6 +215,7 @@ def train_step(
             hidden_dim=model.hidden_dim,
             generator=generator,
             seed_of=partial(integer_seed, seed, "views", at.step, micro),
+            signal=task.signal,
         )
 
         def seed_dropout(name: str, micro: int = micro) -> None:

@@ -5,8 +5,14 @@ A mask is applied inside the encoder, after its first layer, so that a masked st
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
+
+from biocl.errors import UsageError
+from biocl.views.spec import MaskStep
+from biocl.views.view import View
 
 
 def continuous_mask(
@@ -114,3 +120,67 @@ def _segments(
     starts = torch.randint(n_times - length + 1, (n_samples, n_segments, 1), generator=generator, device=device)
     steps = torch.arange(n_times, device=device)
     return (steps >= starts) & (steps < starts + length)
+
+
+def apply_mask(view: View, step: MaskStep, *, hidden_dim: int | None, generator: torch.Generator) -> View:
+    """Hide parts of the input (`x` becomes 0 there) or mark parts of the hidden sequence as hidden."""
+    n_samples, n_chans, n_times = view.x.shape
+    n_features = n_chans if step.at == "input" else hidden_dim
+    if n_features is None:
+        raise UsageError(
+            "A mask of the hidden sequence needs an encoder that has one, and in two branches one width for both",
+            "views",
+            "Mask the signal with at: input, or give both branches the same hidden_dim",
+        )
+    keep = draw_mask(
+        step,
+        n_samples=n_samples,
+        n_times=n_times,
+        n_features=n_features,
+        generator=generator,
+        device=view.x.device,
+    )
+    if step.at == "hidden":
+        return replace(view, keep=keep if view.keep is None else both(view.keep, keep))
+    shown = keep[:, None, :] if keep.ndim == 2 else keep.transpose(1, 2)
+    return replace(view, x=torch.where(shown, view.x, 0.0))
+
+
+def draw_mask(
+    step: MaskStep,
+    *,
+    n_samples: int,
+    n_times: int,
+    n_features: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Tensor:
+    """Draw the boolean mask of a step: True is kept; (B, n_times), or (B, n_times, n_features)."""
+    match step.mask:
+        case "continuous":
+            return continuous_mask(
+                n_samples, n_times, n_segments=step.n_segments, share=step.share, generator=generator, device=device
+            )
+        case "binomial":
+            return binomial_mask(n_samples, n_times, p=1 - step.share, generator=generator, device=device)
+        case "channel-continuous":
+            return channel_continuous_mask(
+                n_samples,
+                n_times,
+                n_features,
+                n_segments=step.n_segments,
+                share=step.share,
+                generator=generator,
+                device=device,
+            )
+        case "channel-binomial":
+            return channel_binomial_mask(
+                n_samples, n_times, n_features, p=1 - step.share, generator=generator, device=device
+            )
+
+
+def both(first: Tensor, second: Tensor) -> Tensor:
+    """Kept by both masks, whatever their number of axes."""
+    if first.ndim == second.ndim:
+        return first & second
+    return (first[..., None] if first.ndim == 2 else first) & (second[..., None] if second.ndim == 2 else second)

@@ -1,15 +1,10 @@
-"""One augmented version of a batch of windows."""
+"""A batch of windows after augmentation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-
-from biocl.errors import UsageError
-from biocl.views import masks
-from biocl.views.spec import MaskStep, ViewStep
 
 
 @dataclass(frozen=True)
@@ -23,11 +18,15 @@ class View:
     target : Tensor, shape (B,), or None
         The label that the augmented window carries (a reflected window may carry another one).
     time_index : Tensor, shape (B, n_times), or None
-        Which step of the original window each step shows; None when steps are where they were.
+        Which step of the original window each step shows; None when steps are where they were. Integers put every
+        step somewhere (reversal, permutation); floating numbers lie between steps (warp, crop and resize).
     valid : Tensor of bool, shape (B, n_times), or None
         False where the window is padding; None when nothing is padded.
     keep : Tensor of bool, shape (B, n_times) or (B, n_times, hidden_dim), or None
         False where the encoder sets its first hidden sequence to zero.
+    relabelled : Tensor of bool, shape (B,), or None
+        True where the view may show another class than the window: `target` differs, or nobody knows the window's
+        class. None when no view of the batch does.
     """
 
     x: torch.Tensor
@@ -35,70 +34,7 @@ class View:
     time_index: torch.Tensor | None = None
     valid: torch.Tensor | None = None
     keep: torch.Tensor | None = None
-
-
-def make_view(view: View, steps: Sequence[ViewStep], *, hidden_dim: int | None, generator: torch.Generator) -> View:
-    """Apply `steps` in order to the clean `view`; draws are per sample, from `generator`."""
-    for step in steps:
-        view = apply_mask(view, step, hidden_dim=hidden_dim, generator=generator)
-    return view
-
-
-def apply_mask(view: View, step: MaskStep, *, hidden_dim: int | None, generator: torch.Generator) -> View:
-    """Hide parts of the input (`x` becomes 0 there) or mark parts of the hidden sequence as hidden."""
-    n_samples, n_chans, n_times = view.x.shape
-    n_features = n_chans if step.at == "input" else hidden_dim
-    if n_features is None:
-        raise UsageError(
-            "A mask of the hidden sequence needs an encoder that has one, and in two branches one width for both",
-            "views",
-            "Mask the signal with at: input, or give both branches the same hidden_dim",
-        )
-    keep = draw_mask(
-        step,
-        n_samples=n_samples,
-        n_times=n_times,
-        n_features=n_features,
-        generator=generator,
-        device=view.x.device,
-    )
-    if step.at == "hidden":
-        return replace(view, keep=keep if view.keep is None else both(view.keep, keep))
-    shown = keep[:, None, :] if keep.ndim == 2 else keep.transpose(1, 2)
-    return replace(view, x=torch.where(shown, view.x, 0.0))
-
-
-def draw_mask(
-    step: MaskStep,
-    *,
-    n_samples: int,
-    n_times: int,
-    n_features: int,
-    generator: torch.Generator,
-    device: torch.device,
-) -> torch.Tensor:
-    """Draw the boolean mask of a step: True is kept; (B, n_times), or (B, n_times, n_features)."""
-    match step.mask:
-        case "continuous":
-            return masks.continuous_mask(
-                n_samples, n_times, n_segments=step.n_segments, share=step.share, generator=generator, device=device
-            )
-        case "binomial":
-            return masks.binomial_mask(n_samples, n_times, p=1 - step.share, generator=generator, device=device)
-        case "channel-continuous":
-            return masks.channel_continuous_mask(
-                n_samples,
-                n_times,
-                n_features,
-                n_segments=step.n_segments,
-                share=step.share,
-                generator=generator,
-                device=device,
-            )
-        case "channel-binomial":
-            return masks.channel_binomial_mask(
-                n_samples, n_times, n_features, p=1 - step.share, generator=generator, device=device
-            )
+    relabelled: torch.Tensor | None = None
 
 
 def both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -106,3 +42,29 @@ def both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     if first.ndim == second.ndim:
         return first & second
     return (first[..., None] if first.ndim == 2 else first) & (second[..., None] if second.ndim == 2 else second)
+
+
+def where(happens: torch.Tensor, new: View, old: View) -> View:
+    """Samples of `new` where `happens` (B,), of `old` elsewhere."""
+
+    def pick(one: torch.Tensor | None, other: torch.Tensor | None, otherwise: torch.Tensor) -> torch.Tensor | None:
+        if one is None and other is None:
+            return None
+        one, other = otherwise if one is None else one, otherwise if other is None else other
+        while one.ndim != other.ndim:
+            one, other = (one[..., None], other) if one.ndim < other.ndim else (one, other[..., None])
+        return torch.where(happens.view(-1, *[1] * (one.ndim - 1)), one, other)
+
+    n_samples, n_times = len(new.x), new.x.shape[-1]
+    steps = torch.arange(n_times, device=new.x.device).expand(n_samples, n_times)
+    shown = torch.ones(n_samples, n_times, dtype=torch.bool, device=new.x.device)
+    x = pick(new.x, old.x, new.x)
+    assert x is not None
+    return View(
+        x=x,
+        target=pick(new.target, old.target, shown[:, 0]),
+        time_index=pick(new.time_index, old.time_index, steps),
+        valid=pick(new.valid, old.valid, shown),
+        keep=pick(new.keep, old.keep, shown),
+        relabelled=pick(new.relabelled, old.relabelled, ~happens & happens),
+    )
