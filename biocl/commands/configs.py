@@ -57,7 +57,10 @@ def explain_key(key: str) -> str:
         default = "required" if info.default is PydanticUndefined and info.default_factory is None else ""
         if not default:
             default = f"default {info.get_default(call_default_factory=True)!r}"
-        text = " ".join((info.description or (owner.__doc__ or "").splitlines()[0]).split())
+        text = info.description or (owner.__doc__ or "").splitlines()[0]
+        if issubclass(owner, Step) and name.rpartition(".")[2] == owner.key():
+            text = f"{owner.__doc__} {text}"  # what the step does and assumes, then what its main setting is
+        text = " ".join(text.split())
         takes = f"{describe(info.annotation)} ({default})"
         lines.append(f"{name}{of_which(name, owner, wanted)}: {takes}\n    {text}")
     return "\n".join(dict.fromkeys(lines))
@@ -66,7 +69,8 @@ def explain_key(key: str) -> str:
 def of_which(key: str, owner: type[BaseModel], entries: list[tuple[str, Any, type[BaseModel]]]) -> str:
     """``[eegnet]`` where several specs, told apart by their ``name`` or by a view step's key, own the same key."""
     if issubclass(owner, Step):
-        return f" [{owner.key()}]" if key.rpartition(".")[2] in owner.__annotations__ else ""
+        last = key.rpartition(".")[2]
+        return f" [{owner.key()}]" if last in owner.__annotations__ and last != owner.key() else ""
     name = owner.model_fields.get("name")
     if name is None or len({str(who) for where, _, who in entries if where == key}) < 2:
         return ""
@@ -91,6 +95,8 @@ def describe(annotation: object) -> str:
     """A type as a reader of YAML would say it."""
     if annotation is type(None):
         return "null"
+    if isinstance(annotation, type) and issubclass(annotation, Step):
+        return annotation.key()
     if typing.get_origin(annotation) is typing.Literal:
         return " | ".join(str(value) for value in typing.get_args(annotation))
     arguments = typing.get_args(annotation)

@@ -14,7 +14,7 @@ SITE = re.compile(r"(nz|(?:fp|af|f|ft|fc|t|c|tp|cp|p|po|o|i|aff|fft|ffc|ftt|fcc|
                   r"(?:\d{1,2}|z)h?)")  # fmt: skip
 REFERENCES = {"ref", "le", "re", "av", "avg", "ar"}
 TRIAD_KINDS = ("acc", "gyr", "mag")
-AXIS = re.compile(r"(.*?)[\s_.-]*([xyz])[\s_.-]*")
+AXIS = re.compile(r"(?:(?P<sensor>.*?)[\s_.-]*(?P<axis>[xyz])|(?P<first>[xyz])[\s_.-]+(?P<rest>.*))[\s_.-]*")
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,11 @@ def triads(signal: SignalInfo) -> tuple[tuple[tuple[int, int, int], ...], ...]:
         named = AXIS.fullmatch(channel.name.lower())
         if named is None:
             raise ValueError(f"the channel {channel.name!r} does not say in its name which axis (x, y, z) it is")
-        axes = found.setdefault(channel.device, {}).setdefault((channel.kind, named.group(1)), {})
-        if named.group(2) in axes:
-            raise ValueError(f"the device {channel.device!r} has two {channel.kind} channels of axis {named.group(2)}")
-        axes[named.group(2)] = column
+        sensor, axis = named["sensor"] or named["rest"] or "", named["axis"] or named["first"]
+        axes = found.setdefault(channel.device, {}).setdefault((channel.kind, sensor), {})
+        if axis in axes:
+            raise ValueError(f"the device {channel.device!r} has two {channel.kind} channels of axis {axis}")
+        axes[axis] = column
     for device, sensors in found.items():
         for (kind, _), axes in sensors.items():
             if len(axes) != 3:

@@ -38,11 +38,11 @@ def reflect(view: View, *, mirror: Sequence[int], classes: Sequence[int]) -> Vie
     mirror : sequence of int
         For each channel the one that takes its place.
     classes : sequence of int
-        For each class the class of the reflected window. A target of -1 stays: nobody knows what it became.
+        For each class the class of the reflected window. A target of -1, or none, is unknown and stays so.
     """
     x = view.x[:, torch.tensor(mirror, device=view.x.device)]
     if view.target is None:
-        return replace(view, x=x, relabelled=torch.ones(len(x), dtype=torch.bool, device=x.device))
+        return reflect(replace(view, target=torch.full((len(x),), -1, device=x.device)), mirror=mirror, classes=classes)
     known = view.target >= 0
     target = torch.where(known, torch.tensor(classes, device=x.device)[view.target.clamp(min=0)], view.target)
     changed = (target != view.target) | ~known

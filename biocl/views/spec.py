@@ -137,7 +137,7 @@ class FrequencyShift(Step):
 
 
 class FourierSurrogate(Step):
-    """Keep the amplitude spectrum and draw the phases anew."""
+    """Keep the amplitude spectrum and draw the phases anew. Assumes windows without padding."""
 
     fourier_surrogate: Annotated[Share, Field(alias="fourier-surrogate")] = 1.0
     """Share of a full turn by which phases may change: 1 draws them uniformly."""
@@ -186,7 +186,7 @@ class ChannelDropout(Step):
 
 
 class ChannelShuffle(Step):
-    """Let channels of one device, kind and unit change places."""
+    """Let channels of one device, kind and unit change places. Assumes a device with two such channels."""
 
     channel_shuffle: Annotated[Literal["device"], Field(alias="channel-shuffle")] = "device"
     """Within what channels are shuffled."""

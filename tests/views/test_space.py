@@ -120,7 +120,7 @@ def test_rotation_turns_a_device_and_not_another(apply: Make) -> None:
     channels = (
         *imu("acc_z", "acc_x", "acc_y"),
         *imu("gyrX", "gyrY", "gyrZ", kind="gyr"),
-        *imu("acc x", "acc y", "acc z", device="ankle"),
+        *imu("x_acc", "y_acc", "z_acc", device="ankle"),
         Channel("I", "ecg", "mV"),
     )
     known = SignalInfo(50.0, channels)

@@ -38,7 +38,10 @@ def test_every_step_is_written_as_it_is_read_and_can_be_explained(key: str) -> N
     written = VIEWS.dump_python([step], mode="json")
     assert written[0][key] == STEPS[key].main_default()
     assert VIEWS.validate_python(written) == [step]
-    assert f"views.NAME[].{key}" in explain_key(f"views.{key}")
+    text = explain_key(f"views.{key}")
+    assert f"views.NAME[].{key}: " in text
+    assert " ".join(STEPS[key].__doc__.split()) in text  # type: ignore[union-attr]
+    assert f" {key} " in explain_key("views").replace("(", " ").replace(")", " ")
     assert all(field.description for field in STEPS[key].model_fields.values())
     assert STEPS[key].__doc__
 
