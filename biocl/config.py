@@ -17,7 +17,8 @@ from biocl.errors import UsageError
 from biocl.evaluation.labels import parse_labels
 from biocl.evaluation.spec import EvaluateSpec
 from biocl.files import digest
-from biocl.objectives.spec import ProjectorSpec, Term
+from biocl.objectives.spec import ContrastTerm, ProjectorSpec, Term
+from biocl.objectives.view_rules import view_refusal
 from biocl.sampling.spec import BatchSpec, HierarchicalBatch
 from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
@@ -112,6 +113,9 @@ class Experiment(Spec):
             for view in term.views:
                 if view not in self.views:
                     raise ValueError(f"terms[{number}] names the view {view!r}, which views: does not define")
+            refusal = view_refusal(term, self.views) if isinstance(term, ContrastTerm) else None
+            if refusal is not None:
+                raise ValueError(f"terms[{number}] {refusal}")
             project = getattr(term, "project", None)
             if project is not None and project not in self.projectors:
                 raise ValueError(f"terms[{number}] names the projector {project!r}, which projectors: does not define")

@@ -17,14 +17,19 @@ from biocl.objectives.batch import Batch
 from biocl.objectives.criteria import time_course
 from biocl.objectives.pairs import window_pairs
 from biocl.objectives.spec import ContrastTerm
-from biocl.objectives.terms import read
+from biocl.objectives.terms import in_window_order, read
+from biocl.views.view import View
 
 MAX_GROUPS = 16
 
 
 @torch.no_grad()
 def alignment(
-    term: ContrastTerm, latents: Sequence[Latents], batch: Batch, projector: nn.Module | None = None
+    term: ContrastTerm,
+    latents: Sequence[Latents],
+    batch: Batch,
+    projector: nn.Module | None = None,
+    views: Sequence[View] = (),
 ) -> tuple[float, float]:
     """Mean cosine of positive and of negative pairs of one term.
 
@@ -36,10 +41,15 @@ def alignment(
     positive, negative : float
         NaN where there is no such pair.
     """
-    reads = [read(term, one, projector).float() for one in latents]
+    reads = [read(term, one, projector).float() for one in in_window_order(term, latents, views)]
+    pairs = window_pairs(term, batch, views)
     if term.criterion.name == "comet-id":
         reads = [time_course(one) for one in reads]
     first, second = reads[0], reads[-1]
+    if term.relation == "same-time-step":
+        first, second = first[~pairs.estranged], second[~pairs.estranged]
+        if len(first) == 0:
+            return float("nan"), float("nan")
     if first.ndim == 2:
         first, second = first[None], second[None]
     elif term.relation == "same-sample":
@@ -50,7 +60,7 @@ def alignment(
     own = torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
     if term.relation == "same-time-step":
         return mean_of(cosine, own), mean_of(cosine, ~own)
-    pairs = window_pairs(term, batch)
+    own &= ~pairs.estranged
     return mean_of(cosine, own if term.relation == "same-sample" else pairs.positive), mean_of(cosine, pairs.negative)
 
 

@@ -9,18 +9,21 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from biocl.spec import Spec
 
 Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient"]
-Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient"]
+Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient", "label-change"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(ge=1)]
 
 # A pair that overlaps in time, or that shares the trial, is neither alike by design nor apart by
-# right, unless the relation says that it is alike.
+# right, unless the relation says that it is alike. Two views that show different classes (one is reflected)
+# are never alike.
 DEFAULT_IGNORE: dict[Relation, tuple[Ignored, ...]] = {
-    "same-time-step": (),
-    "same-sample": ("same-trial", "overlap"),
-    "same-trial": ("overlap",),
-    "same-patient": ("overlap",),
+    "same-time-step": ("label-change",),
+    "same-sample": ("same-trial", "overlap", "label-change"),
+    "same-trial": ("overlap", "label-change"),
+    "same-patient": ("overlap", "label-change"),
 }
+
+LABELS = {"label-change"}  # the one kind that same-time-step heeds: it leaves the whole window out
 
 
 class NTXent(Spec):
@@ -76,7 +79,8 @@ class ContrastTerm(Spec):
     """Name of the projector between latents and criterion."""
     ignore: list[Ignored] | None = None
     """Pairs that are neither positive nor negative. Default by relation: same-sample ignores same-trial and
-    overlap, same-trial and same-patient ignore overlap."""
+    overlap, same-trial and same-patient ignore overlap; all ignore label-change, pairs of which one view was
+    relabelled (reflected) and that now show different or unknown classes."""
     redraw_dropout: bool = False
     """Draw the dropout after the shared trunk anew for each use in this term."""
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
@@ -109,7 +113,8 @@ class ContrastTerm(Spec):
             raise ValueError(f"{self.criterion.name} needs relation same-trial or same-patient")
         elif self.read == "seq":
             raise ValueError(f"{self.criterion.name} needs read: vec or read: time-course")
-        if self.ignore and (self.criterion.name == "comet-id" or self.relation == "same-time-step"):
+        named = set(self.ignore or ())
+        if named and (self.criterion.name == "comet-id" or (self.relation == "same-time-step" and named != LABELS)):
             raise ValueError("ignore does not act here: comet-id and same-time-step score every pair")
         if self.criterion.name == "comet-id" and (len(self.views) != 2 or self.read != "time-course"):
             raise ValueError("comet-id needs two views and read: time-course")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -14,9 +14,10 @@ from biocl.encoders.latents import Latents
 from biocl.errors import UsageError
 from biocl.objectives import criteria
 from biocl.objectives.batch import Batch
+from biocl.objectives.criteria.scores import attached_zero
 from biocl.objectives.heads import classification_loss
 from biocl.objectives.model import Model
-from biocl.objectives.pairs import window_pairs
+from biocl.objectives.pairs import carried, window_pairs
 from biocl.objectives.spec import ContrastTerm, HeadTerm, Term
 from biocl.views.make import make_view
 from biocl.views.signal import SignalInfo
@@ -109,7 +110,7 @@ def step_loss(
         if isinstance(term, HeadTerm):
             head = model.heads[term.head]
             per_view = [
-                classification_loss(head(shared[name].vec, batch.aux), target_of(views[name], batch), class_weights)
+                classification_loss(head(shared[name].vec, batch.aux), carried(views[name], batch), class_weights)
                 for name in term.views
             ]
             loss = torch.stack(per_view).mean()
@@ -118,7 +119,7 @@ def step_loss(
                 model.latents(trunks[name], views[name]) if term.redraw_dropout else shared[name] for name in term.views
             ]
             projector = model.projectors[term.project] if term.project else None
-            loss, skipped = contrast_loss(term, drawn, batch, projector)
+            loss, skipped = contrast_loss(term, drawn, batch, projector, [views[name] for name in term.views])
             if skipped:
                 counts[f"{term.title}/skipped"] = skipped
         values[term.title] = float(loss.detach())
@@ -131,13 +132,12 @@ def shares_dropout(term: Term) -> bool:
     return isinstance(term, HeadTerm) or not term.redraw_dropout
 
 
-def target_of(view: View, batch: Batch) -> torch.Tensor:
-    """The label a view carries, or the window's own."""
-    return batch.label if view.target is None else view.target
-
-
 def contrast_loss(
-    term: ContrastTerm, latents: Sequence[Latents], batch: Batch, projector: nn.Module | None = None
+    term: ContrastTerm,
+    latents: Sequence[Latents],
+    batch: Batch,
+    projector: nn.Module | None = None,
+    views: Sequence[View] = (),
 ) -> tuple[torch.Tensor, int]:
     """One contrastive term, unweighted.
 
@@ -149,6 +149,8 @@ def contrast_loss(
     batch : Batch
         Gives the ids of the relation.
     projector : Module, optional
+    views : sequence of View
+        What `latents` were made of, for their time index, padding and labels; without them views are as the window.
 
     Returns
     -------
@@ -157,20 +159,28 @@ def contrast_loss(
     skipped : int
         Anchors without a positive.
     """
-    if batch.valid is not None and term.read != "vec":
+    if term.read != "vec" and any(valid is not None for valid in (batch.valid, *(view.valid for view in views))):
         raise UsageError(
             f"The term {term.title} compares time steps, and some windows are padded",
             "terms",
             "Use read: vec, or windows without padding (short: drop)",
         )
-    reads = [read(term, one, projector) for one in latents]
-    criterion, pairs = term.criterion, window_pairs(term, batch)
+    reads = [read(term, one, projector) for one in in_window_order(term, latents, views)]
+    criterion, pairs = term.criterion, window_pairs(term, batch, views)
+    relabelled = any(view.relabelled is not None for view in views)
     if criterion.name == "nt-xent":
-        score = partial(nt_xent_of_relation, term, ignore=pairs.ignored if term.relation == "same-sample" else None)
-        first, second = reads
+        (first, second), ignored, lost = reads, pairs.ignored, 0
+        if relabelled:
+            # A window whose two views show different classes has no pair here, and nothing else to say.
+            kept = ~pairs.estranged
+            first, second, ignored = first[kept], second[kept], ignored[kept][:, kept]
+            lost = len(kept) - len(first)
+            if len(first) == 0:
+                return attached_zero(*reads), lost
+        score = partial(nt_xent_of_relation, term, ignore=ignored if term.relation == "same-sample" else None)
         if term.pool == "hierarchical-max":
-            return criteria.hierarchical_max(score, first, second), 0
-        return score(first, second), 0
+            return criteria.hierarchical_max(score, first, second), lost
+        return score(first, second), lost
     if criterion.name == "comet-id":
         ids = batch.trial if term.relation == "same-trial" else batch.patient
         alone = int((~pairs.positive.any(dim=1)).sum())
@@ -192,10 +202,44 @@ def contrast_loss(
             pairs.positive,
             temperature=criterion.temperature,
             similarity=similarity,
-            ignore=pairs.ignored,
+            ignore=pairs.ignored | pairs.estranged.diag() if relabelled else pairs.ignored,
             self_pair=criterion.self_pair,
         )
     return loss, info["skipped"]
+
+
+def in_window_order(term: ContrastTerm, latents: Sequence[Latents], views: Sequence[View]) -> list[Latents]:
+    """Sequences whose step t is the window's step t in every view, where the term compares steps.
+
+    Raises
+    ------
+    UsageError
+        A view has steps between the window's, or the encoder has other steps than the window.
+    """
+    if not views or term.read == "vec" or (term.read == "seq" and all(view is views[0] for view in views)):
+        return list(latents)
+    return [
+        one if view.time_index is None else replace(one, seq=reordered(term, one.seq, view.time_index))
+        for one, view in zip(latents, views, strict=True)
+    ]
+
+
+def reordered(term: ContrastTerm, seq: torch.Tensor, time_index: torch.Tensor) -> torch.Tensor:
+    """The sequence (B, L, D) in the order of the window, given which of its steps each step shows."""
+    if time_index.is_floating_point():
+        raise UsageError(
+            f"The term {term.title} compares time steps, and a view of it has steps between those of the window",
+            "terms",
+            "Use read: vec, or views without time-warp and crop-resize",
+        )
+    if seq.shape[1] != time_index.shape[1]:
+        raise UsageError(
+            f"The term {term.title} compares time steps, a view of it has them in another order, and the encoder's "
+            f"{seq.shape[1]} steps are not the window's {time_index.shape[1]}",
+            "terms",
+            "Use read: vec, or an encoder that keeps every step",
+        )
+    return seq.gather(1, time_index.argsort(dim=1)[..., None].expand_as(seq))
 
 
 def read(term: ContrastTerm, latents: Latents, projector: nn.Module | None) -> torch.Tensor:

@@ -71,8 +71,8 @@ class Windows:
             sfreq=self.table.sfreq,
             channels=self.store.channels,
             classes=tuple(self.table.classes),
-            scale=self.scale,
-            padded=self.table.has_padding,
+            scale=self.scale if self.align is None else f"{self.scale}, aligned",
+            padded=self.table.has_padding or self.table.has_gaps,
         )
 
     @property

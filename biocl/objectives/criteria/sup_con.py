@@ -76,7 +76,7 @@ def sup_con_views(
     positives : bool Tensor, shape (N, N)
         The diagonal is not looked at.
     temperature, similarity, ignore, average
-        As for `sup_con`; `ignore` does not reach the self pair.
+        As for `sup_con`; `ignore` has rows of `z1` and columns of `z2`, and on its diagonal the self pairs.
     self_pair : {"exclude", "positive"}
         What the same sample in the other view is.
 
@@ -88,8 +88,11 @@ def sup_con_views(
     """
     own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
     others = ~own if ignore is None else ~own & ~ignore
-    scored = others | own if self_pair == "positive" else others
-    wanted = positives & others | own if self_pair == "positive" else positives & others
+    if self_pair == "positive":
+        own = own if ignore is None else own & ~ignore
+        scored, wanted = others | own, positives & others | own
+    else:
+        scored, wanted = others, positives & others
     s = scores(z1, z2, similarity=similarity, temperature=temperature)
     return _mean_over_anchors(
         torch.cat([s, s.T]), torch.cat([wanted, wanted.T]), torch.cat([scored, scored.T]), average, (z1, z2)

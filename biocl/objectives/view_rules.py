@@ -1,0 +1,26 @@
+"""Which views a contrastive term can read: told from the configuration, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from biocl.objectives.spec import ContrastTerm
+from biocl.views.spec import Step, ViewSpec
+
+
+def view_refusal(term: ContrastTerm, views: Mapping[str, ViewSpec]) -> str | None:
+    """Why a term cannot read its views, or None.
+
+    Terms that compare time steps (every ``read`` but vec) put reordered steps back in the window's order before
+    they compare. Steps that lie between two of the window's have no such place, and padding has no step.
+    """
+    steps: list[tuple[str, Step]] = [(name, step) for name in dict.fromkeys(term.views) for step in views[name]]
+    alone = len(set(term.views)) == 1 and term.read == "seq"
+    for name, step in steps:
+        if term.read != "vec" and step.time == "resampled" and not alone:
+            return f"compares time steps, and {step.key()} in the view {name} has steps between them: use read: vec"
+        if term.read != "vec" and step.time == "cut":
+            return f"compares time steps, and {step.key()} leaves padding in the view {name}: use read: vec"
+        if step.relabels and term.criterion.name == "comet-id" and "label-change" in term.ignored:
+            return f"scores every pair with comet-id, also across the label that {step.key()} changes: use sup-con"
+    return None
