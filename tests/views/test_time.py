@@ -53,6 +53,20 @@ def test_permute_equals_the_loop(
         np.testing.assert_array_equal(made.x[row].numpy(), slow)
 
 
+@pytest.mark.parametrize("step", ["reverse", {"permute": 4}, "time-warp", "crop-resize"])
+def test_a_gap_moves_with_the_signal(step: object, batch: Make, apply: Make) -> None:
+    """What a step shows is valid where it is signal, also where it lies between two steps of the window."""
+    view = batch()
+    valid = torch.ones(8, 125, dtype=torch.bool)
+    valid[:, 40:60] = False
+    made = apply(replace(view, x=view.x * valid[:, None], valid=valid), step)
+    places = made.time_index.double()
+    low, high = places.floor().long(), places.ceil().long().clamp(max=124)
+    assert torch.equal(made.valid, valid.gather(1, low) & valid.gather(1, high))
+    assert not torch.equal(made.valid, valid)
+    assert (made.x.transpose(1, 2)[~made.valid] == 0).all()
+
+
 def test_every_order_of_segments_is_as_likely(apply: Make) -> None:
     view = View(torch.arange(6.0).expand(6000, 1, 6))
     first = apply(view, {"permute": 3}, signal=None).time_index[:, ::2]
