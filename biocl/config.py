@@ -157,6 +157,16 @@ def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | 
     UsageError
         Naming file, line and key, with the nearest known key.
     """
+    tree, path = read_config(source)
+    for override in overrides:
+        apply_override(tree, override)
+    if seed is not None:
+        tree["seed"] = seed
+    return validated(tree, path)
+
+
+def read_config(source: Path) -> tuple[dict[str, Any], Path]:
+    """The content of a configuration file, and where it is."""
     path = find_config(source)
     try:
         text = path.read_text(encoding="utf-8")
@@ -164,12 +174,27 @@ def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | 
         raise UsageError(
             f"This configuration cannot be read ({error})", path, "Save it as a text file, UTF-8"
         ) from error
-    tree = read_yaml(text, path)
-    for override in overrides:
-        apply_override(tree, override)
-    if seed is not None:
-        tree["seed"] = seed
-    return validated(tree, path)
+    return read_yaml(text, path), path
+
+
+def load_data(source: Path) -> DataSpec:
+    """The ``data:`` keys of a configuration; the file may hold nothing else, nor name a data set.
+
+    Raises
+    ------
+    UsageError
+        As `load_experiment`.
+    """
+    tree, path = read_config(source)
+    section = tree.get("data")
+    if not isinstance(section, dict):
+        raise UsageError("This configuration has no data: keys", path, "Write for instance data: {resample_hz: 125}")
+    try:
+        return DataSpec.model_validate({"dataset": "", **plain(section)})
+    except ValidationError as error:
+        raise refused(
+            [{**problem, "loc": ("data", *problem["loc"])} for problem in error.errors()], tree, path
+        ) from error
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -250,10 +275,13 @@ def validated(tree: Mapping[str, Any], path: Path) -> Experiment:
     try:
         return Experiment.model_validate(plain(tree))
     except ValidationError as error:
-        problems = [explain_problem(problem, tree, path) for problem in error.errors()]
-        raise UsageError(
-            " ".join(dict.fromkeys(problems[:5])), path, "`biocl config explain KEY` says what a key takes"
-        ) from error
+        raise refused(error.errors(), tree, path) from error
+
+
+def refused(problems: Sequence[Mapping[str, Any]], tree: Any, path: Path) -> UsageError:
+    """One paragraph on the first mistakes of a configuration."""
+    sentences = [explain_problem(problem, tree, path) for problem in problems]
+    return UsageError(" ".join(dict.fromkeys(sentences[:5])), path, "`biocl config explain KEY` says what a key takes")
 
 
 def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from biocl.cli import app
 from biocl.commands.evaluate import evaluate
 from biocl.commands.prepare import prepare
 from biocl.commands.pretrain import pretrain
-from biocl.config import Experiment, find_config, load_experiment, shipped_configs, walk_keys
+from biocl.config import Experiment, find_config, load_data, load_experiment, shipped_configs, walk_keys
 from biocl.datasets.registry import dataset_names, find_dataset
 from biocl.errors import UsageError
 from biocl.files import read_json
@@ -211,3 +211,15 @@ def test_the_readme_names_only_what_exists() -> None:
     for name in dataset_names():
         assert f"`{name}`" in text
     assert formats_markdown() in text
+
+
+def test_conditioning_can_be_read_from_a_file_with_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "steps.yaml"
+    path.write_text("data:\n  resample_hz: 50\n  nan: keep\n", encoding="utf-8")
+    assert (load_data(path).resample_hz, load_data(path).nan) == (50, "keep")
+    path.write_text("data:\n  resample_hz: 50\n  nann: keep\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"data\.nann \(line 3\) is not a known key, did you mean nan"):
+        load_data(path)
+    path.write_text("split: {}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="no data: keys"):
+        load_data(path)

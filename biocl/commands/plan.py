@@ -66,7 +66,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             "sfreq": cohort.windows.table.sfreq,
             "dropped": dict(cohort.windows.table.dropped),
             "read": described_reading(cohort),
-            "split": f"{cohort.splits[0].name}, scope {cohort.splits[0].scope}, {len(cohort.splits)} fold(s)",
+            "split": f"{cohort.splits[0].stamp}, {len(cohort.splits)} fold(s)",
             "windows": {name: len(part) for name, part in parts.items()},
             "patients": {name: len(np.unique(rows["patient"][part])) for name, part in parts.items()},
         },

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from biocl.config import CONDITIONING, DataSpec, load_experiment, plain
+from biocl.config import CONDITIONING, DataSpec, load_data, plain
 from biocl.datasets.dataset import Dataset
 from biocl.datasets.registry import DATASETS, find_dataset
 from biocl.errors import DataError, UsageError
@@ -189,7 +189,7 @@ def prepare_named(
     raw, download, out, n_jobs
         As in `prepare`.
     config : Path, optional
-        Take the conditioning from this configuration.
+        Take the conditioning from the ``data:`` keys of this configuration, which may hold nothing else.
     resample_hz : float, optional
         In place of the configuration's or the data set's; 0 keeps the native rate.
     sfreq, modality
@@ -213,7 +213,7 @@ def prepare_named(
             raise UsageError("A store of your own recordings needs a place", name, "Give --out STORE")
     else:
         dataset = find_dataset(name)
-    given = given_conditioning(load_experiment(config).data) if config is not None else {}
+    given = given_conditioning(load_data(config)) if config is not None else {}
     if resample_hz is not None:
         given["resample_hz"] = resample_hz or None
     return prepare(

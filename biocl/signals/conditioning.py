@@ -77,17 +77,33 @@ def selected(recording: Recording, spec: ConditioningSpec) -> Recording:
 
 
 def select_channels(recording: Recording, names: Sequence[str]) -> Recording:
-    """The named channels, in the order given."""
-    available = recording.channel_names
-    wrong = [name for name in names if available.count(name) != 1]
-    if wrong:
-        problem = "several channels" if wrong[0] in available else "no channel"
-        raise DataError(
-            f"Recording {recording.name} has {problem} named {wrong[0]!r}; it has {', '.join(available)}",
-            recording.where,
-            "Correct data.channels, or leave it out to keep all",
-        )
-    return recording.with_columns([available.index(name) for name in names])
+    """The named channels, in the order given; ``wrist/acc_x`` is the channel ``acc_x`` of the device ``wrist``."""
+    columns = [columns_named(recording, name) for name in names]
+    for name, found in zip(names, columns, strict=True):
+        if len(found) != 1:
+            problem = "several channels" if found else "no channel"
+            raise DataError(
+                f"Recording {recording.name} has {problem} named {name!r}; it has {', '.join(full_names(recording))}",
+                recording.where,
+                "Correct data.channels, or leave it out to keep all",
+            )
+    return recording.with_columns([found[0] for found in columns])
+
+
+def columns_named(recording: Recording, name: str) -> list[int]:
+    """Columns of the channels of that name, with or without their device's."""
+    return [
+        column
+        for column, channel in enumerate(recording.channels)
+        if name in (channel.name, f"{channel.device}/{channel.name}")
+    ]
+
+
+def full_names(recording: Recording) -> list[str]:
+    """Names of the channels, with their device's where there are several devices."""
+    if len(recording.devices) == 1:
+        return list(recording.channel_names)
+    return [f"{channel.device}/{channel.name}" for channel in recording.channels]
 
 
 def resample(recording: Recording, resample_hz: float) -> Recording:

@@ -21,7 +21,8 @@ PartName = Literal["train", "validation", "test"]
 class FoldFile(Spec):
     """One fold: patients by part, and what narrows them."""
 
-    fold: int = 0
+    fold: int | None = None
+    """Its number; default: its place in the file, from 0."""
     train: list[str]
     validation: list[str] = Field(default_factory=list)
     test: list[str] = Field(default_factory=list)
@@ -106,7 +107,7 @@ def split_of(content: SplitFile, fold: FoldFile, number: int) -> Split:
         allow_shared=tuple(content.allow_shared),
         marks=tuple(content.marks),
         seed=content.seed,
-        fold=fold.fold or number,
+        fold=number if fold.fold is None else fold.fold,
         patient=content.patient,
     )
 

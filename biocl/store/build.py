@@ -190,7 +190,8 @@ def check_alike(first: Entry, one: Converted, second: Entry, other: Converted) -
         raise DataError(
             f"Recording {first.name} has the channels {mine}, and {second.name} has {theirs}",
             second.source or None,
-            "Choose channels that all recordings have with data.channels, or leave recordings out",
+            "Choose channels that all recordings have with data.channels (of one of several devices: device/channel), "
+            "or leave recordings out",
         )
 
 

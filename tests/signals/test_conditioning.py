@@ -251,3 +251,13 @@ def test_every_step_in_its_order() -> None:
     found = condition(source, spec)
     assert found.sfreq == 80.0
     np.testing.assert_allclose(found.signal(), now.signal(), atol=5e-5)
+
+
+def test_a_channel_may_be_named_with_its_device() -> None:
+    channels = [Channel("x", "acc", "m/s2", device) for device in ("wrist", "ankle")]
+    signal = np.arange(20, dtype=np.float32).reshape(10, 2)
+    recording = Recording.from_array("r", "p", 10.0, signal, channels)
+    chosen = condition(recording, ConditioningSpec(channels=["ankle/x"]))
+    np.testing.assert_array_equal(chosen.signal(), signal[:, 1:])
+    with pytest.raises(DataError, match=r"several channels named 'x'; it has wrist/x, ankle/x"):
+        condition(recording, ConditioningSpec(channels=["x"]))

@@ -532,3 +532,13 @@ def test_a_fold_that_stands_twice_is_refused() -> None:
     fold = {"train": ["a"], "validation": [], "test": ["b"]}
     with pytest.raises(UsageError, match="Two folds are the same"):
         splits_from_json({"name": "x", "folds": [fold, {**fold, "fold": 1}]}, "file")
+
+
+def test_a_fold_keeps_the_number_that_its_file_gives() -> None:
+    one, other = ({"train": [a], "test": [b]} for a, b in (("a", "b"), ("b", "a")))
+    numbers = [
+        split.fold
+        for split in splits_from_json({"name": "x", "folds": [{**one, "fold": 1}, {**other, "fold": 0}]}, "f")
+    ]
+    assert numbers == [1, 0]
+    assert [split.fold for split in splits_from_json({"name": "x", "folds": [one, other]}, "f")] == [0, 1]
