@@ -334,6 +334,7 @@ def test_quality_of_windows_with_gaps(holed: Store) -> None:
 
 def test_batches_carry_the_mask(holed: Store) -> None:
     import torch
+
     from biocl.training.data import Windows
 
     table = slide(holed, most_missing=0.6)
