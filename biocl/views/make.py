@@ -50,6 +50,8 @@ def make_view(
     UsageError
         A step does not fit the signal.
     """
+    if not len(view.x):  # Fourier transforms of nothing are an error in some builds of torch
+        return view
     draws = Draws(generator, view.x.device)
     for step in steps:
         happens = draws.happens(len(view.x), p=step.p) if step.p < 1 else None

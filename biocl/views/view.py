@@ -37,13 +37,6 @@ class View:
     relabelled: torch.Tensor | None = None
 
 
-def both(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Kept by both masks, whatever their number of axes."""
-    if first.ndim == second.ndim:
-        return first & second
-    return (first[..., None] if first.ndim == 2 else first) & (second[..., None] if second.ndim == 2 else second)
-
-
 def where(happens: torch.Tensor, new: View, old: View) -> View:
     """Samples of `new` where `happens` (B,), of `old` elsewhere."""
 

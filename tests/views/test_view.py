@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from biocl.views.make import make_view
 from biocl.views.spec import MaskStep
-from biocl.views.view import View, make_view
+from biocl.views.view import View
 
 N, C, T, H = 60, 4, 100, 6
 
