@@ -178,7 +178,7 @@ def read_config(source: Path) -> tuple[dict[str, Any], Path]:
 
 
 def load_data(source: Path) -> DataSpec:
-    """The ``data:`` keys of a configuration; the file may hold nothing else, nor name a data set.
+    """The ``data:`` keys of a configuration, or of a file with nothing else, which need not name a data set.
 
     Raises
     ------
@@ -187,8 +187,8 @@ def load_data(source: Path) -> DataSpec:
     """
     tree, path = read_config(source)
     section = tree.get("data")
-    if not isinstance(section, dict):
-        raise UsageError("This configuration has no data: keys", path, "Write for instance data: {resample_hz: 125}")
+    if set(tree) != {"data"} or not isinstance(section, dict):
+        return validated(tree, path).data
     try:
         return DataSpec.model_validate({"dataset": "", **plain(section)})
     except ValidationError as error:

@@ -220,6 +220,6 @@ def test_conditioning_can_be_read_from_a_file_with_nothing_else(tmp_path: Path) 
     path.write_text("data:\n  resample_hz: 50\n  nann: keep\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"data\.nann \(line 3\) is not a known key, did you mean nan"):
         load_data(path)
-    path.write_text("split: {}\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="no data: keys"):
+    path.write_text("data: {resample_hz: 50}\ntrain: {stepz: 4}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="did you mean steps"):
         load_data(path)

@@ -189,7 +189,7 @@ def prepare_named(
     raw, download, out, n_jobs
         As in `prepare`.
     config : Path, optional
-        Take the conditioning from the ``data:`` keys of this configuration, which may hold nothing else.
+        Take the conditioning from the ``data:`` keys of this configuration, or of a file with nothing else.
     resample_hz : float, optional
         In place of the configuration's or the data set's; 0 keeps the native rate.
     sfreq, modality
