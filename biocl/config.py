@@ -117,8 +117,9 @@ class Experiment(Spec):
             if refusal is not None:
                 raise ValueError(f"terms[{number}] {refusal}")
             project = getattr(term, "project", None)
-            if project is not None and project not in self.projectors:
-                raise ValueError(f"terms[{number}] names the projector {project!r}, which projectors: does not define")
+            for name in project.values() if isinstance(project, dict) else [project]:
+                if name is not None and name not in self.projectors:
+                    raise ValueError(f"terms[{number}] names the projector {name!r}, which projectors: does not define")
         for name, steps in [*self.views.items(), ("finetune.view", self.finetune.view)]:
             masks_hidden = any(getattr(step, "at", None) == "hidden" for step in steps)
             if masks_hidden and not self.encoder.takes_hidden_mask:

@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,13 +21,18 @@ from biocl.evaluation.finetuning import Labelled, evenly
 from biocl.evaluation.intervals import bootstrap_metrics
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, cells
 from biocl.objectives.batch import Batch
-from biocl.objectives.pairs import window_pairs
+from biocl.objectives.comparisons import comparisons
+from biocl.objectives.contradictions import contradictions
+from biocl.objectives.model import Model
+from biocl.objectives.pairs import pairs_of_sides
 from biocl.objectives.spec import ContrastTerm
-from biocl.objectives.terms import acting, needed_views
+from biocl.objectives.terms import acting, make_views, needed_views
+from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition
 from biocl.training.data import embed
 from biocl.training.loop import Task, fit, total_steps
 from biocl.training.optimisation import resolve_device, resolve_precision
+from biocl.views.view import View
 
 TIMED_STEPS = 6
 LOOKED_AT = 20
@@ -53,7 +59,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
     batches = plan(0)[:LOOKED_AT]
     batch = cohort.windows.batch(batches[0], target)
     rows = cohort.windows.table.rows
-    n_steps = build_model(experiment, cohort.windows).encoder.n_steps(cohort.windows.n_times)
+    model = build_model(experiment, cohort.windows)
     return {
         "resolved": {
             "device": str(target),
@@ -72,10 +78,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
         },
         "batch": composition(batches, rows["patient"], rows["trial"]),
         "passes": {"views encoded a step": needed_views(experiment.terms)},
-        "terms": [
-            describe_term(term, batch, n_steps) for term in acting(experiment.terms) if isinstance(term, ContrastTerm)
-        ],
-        "contradictions": contradictions(experiment, batch),
+        **describe_terms(experiment, cohort, batch, model),
         "pretrain": time_pretraining(experiment, cohort, parts, target),
         "evaluate": evaluation_or_reason(experiment, cohort, parts, target),
         "memory_gib": round(peak_memory(target), 2),
@@ -91,35 +94,51 @@ def described_reading(cohort: Cohort) -> str:
     return "; ".join([*words, *(f"MARKED: {mark}" for mark in cohort.windows.marks)])
 
 
-def describe_term(term: ContrastTerm, batch: Batch, n_steps: int) -> dict[str, Any]:
-    """Weight, and how many positives and negatives an anchor has in a batch whose sequences have `n_steps`."""
-    pairs = window_pairs(term, batch)
-    positive, negative = pairs.positive, pairs.negative
-    if term.relation == "same-time-step":
-        per_anchor = {"positives": 1.0, "negatives": float(2 * n_steps - 2)}
-    elif term.relation == "same-sample":
-        per_anchor = {"positives": 1.0, "negatives": 2 * float(negative.sum(dim=1).float().mean())}
-    else:
-        per_anchor = {
-            "positives": float(positive.sum(dim=1).float().mean()),
-            "negatives": float(negative.sum(dim=1).float().mean()),
-        }
-    return {"term": term.title, "criterion": term.criterion.name, "weight": term.weight, **per_anchor}
-
-
-def contradictions(experiment: Experiment, batch: Batch) -> list[str]:
-    """Pairs of windows that one term pulls together and another pushes apart."""
+def describe_terms(experiment: Experiment, cohort: Cohort, batch: Batch, model: Model) -> dict[str, Any]:
+    """Every contrastive term with its pairs in a batch, and the pairs on which two of them disagree."""
     terms = [term for term in acting(experiment.terms) if isinstance(term, ContrastTerm)]
-    found = []
-    for pulling in terms:
-        for pushing in terms:
-            both = int((window_pairs(pulling, batch).positive & window_pairs(pushing, batch).negative).sum())
-            if both:
-                share = both / max(1, int(window_pairs(pulling, batch).positive.sum()))
-                found.append(
-                    f"{share:.0%} of the pairs that {pulling.title} pulls together, {pushing.title} pushes apart"
-                )
-    return found
+    views = make_views(
+        batch,
+        experiment.views,
+        terms,
+        hidden_dim=model.hidden_dim,
+        generator=torch.Generator(device=batch.x.device),
+        seed_of=partial(integer_seed, experiment.seed, "plan"),
+        signal=cohort.windows.signal,
+    )
+    branches = list(model.branch_dims)
+    n_steps = model.encoder.n_steps(cohort.windows.n_times)
+    return {
+        "terms": [
+            describe_term(term, batch, [views[name] for name in term.views], branches, n_steps) for term in terms
+        ],
+        "contradictions": [
+            f"{share:.0%} of the pairs that {pulling} pulls together, {pushing} pushes apart"
+            for pulling, pushing, share in contradictions(terms, batch, branches, views)
+        ],
+    }
+
+
+def describe_term(
+    term: ContrastTerm, batch: Batch, views: Sequence[View], branches: Sequence[str], n_steps: int
+) -> dict[str, Any]:
+    """Weight, and how many positives and negatives an anchor has in a batch whose sequences have `n_steps`."""
+    found = [pairs_of_sides(term, sides, batch, views)[0] for sides in comparisons(term, branches)]
+    negatives = mean_count([pairs.negative for pairs in found])
+    match term.relation:
+        case "same-time-step":
+            per_anchor = (1.0, float(2 * n_steps - 2))
+        case "same-sample":
+            per_anchor = (1 - float(torch.cat([pairs.estranged for pairs in found]).float().mean()), 2 * negatives)
+        case _:
+            per_anchor = (mean_count([pairs.positive for pairs in found]), negatives)
+    named = dict(zip(("positives", "negatives"), per_anchor, strict=True))
+    return {"term": term.title, "criterion": term.criterion.name, "weight": term.weight, **named}
+
+
+def mean_count(masks: Sequence[torch.Tensor]) -> float:
+    """How many columns a row has on average, over several masks (N, N)."""
+    return float(torch.stack([mask.sum(dim=1).float().mean() for mask in masks]).mean())
 
 
 def time_pretraining(

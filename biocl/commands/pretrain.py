@@ -187,13 +187,12 @@ def validation(
                 )
                 latents = {name: model.latents(model.trunk(view), view) for name, view in views.items()}
                 for term in terms:
-                    projector = model.projectors[term.project] if term.project else None
                     values[term.title].append(
                         alignment(
                             term,
                             [latents[name] for name in term.views],
                             batch,
-                            projector,
+                            model.projector_of(term),
                             [views[name] for name in term.views],
                         )
                     )

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from biocl.encoders.latents import Latents
 from biocl.objectives.batch import Batch
+from biocl.objectives.contrast import Projector, reads_of
 from biocl.objectives.criteria import time_course
-from biocl.objectives.pairs import window_pairs
+from biocl.objectives.pairs import Pairs
 from biocl.objectives.spec import ContrastTerm
-from biocl.objectives.terms import in_window_order, read
 from biocl.views.view import View
 
 MAX_GROUPS = 16
@@ -28,12 +27,12 @@ def alignment(
     term: ContrastTerm,
     latents: Sequence[Latents],
     batch: Batch,
-    projector: nn.Module | None = None,
+    projector: Projector = None,
     views: Sequence[View] = (),
 ) -> tuple[float, float]:
-    """Mean cosine of positive and of negative pairs of one term.
+    """Mean cosine of positive and of negative pairs of one term, averaged over its comparisons.
 
-    Parameters are those of `biocl.objectives.terms.contrast_loss`. Sequences are compared in at most 16
+    Parameters are those of `biocl.objectives.contrast.contrast_loss`. Sequences are compared in at most 16
     groups (windows, or time steps), evenly spaced.
 
     Returns
@@ -41,10 +40,15 @@ def alignment(
     positive, negative : float
         NaN where there is no such pair.
     """
-    reads = [read(term, one, projector).float() for one in in_window_order(term, latents, views)]
-    pairs = window_pairs(term, batch, views)
-    if term.criterion.name == "comet-id":
-        reads = [time_course(one) for one in reads]
+    found = [cosines(term, one.reads, one.pairs) for one in reads_of(term, latents, batch, projector, views)]
+    sides = [[pair[i] for pair in found if pair[i] == pair[i]] for i in range(2)]
+    positive, negative = (sum(side) / len(side) if side else float("nan") for side in sides)
+    return positive, negative
+
+
+def cosines(term: ContrastTerm, reads: Sequence[torch.Tensor], pairs: Pairs) -> tuple[float, float]:
+    """Mean cosine of positive and of negative pairs of one comparison."""
+    reads = [time_course(one.float()) if term.criterion.name == "comet-id" else one.float() for one in reads]
     first, second = reads[0], reads[-1]
     if term.relation == "same-time-step":
         first, second = first[~pairs.estranged], second[~pairs.estranged]

@@ -8,6 +8,30 @@ import torch
 
 
 @dataclass(frozen=True)
+class Ids:
+    """Where items of a batch come from, and of which class they are: what relations are made from.
+
+    Attributes
+    ----------
+    recording, patient, trial, start, length : Tensor of int64, shape (N,)
+        Ids from the window table; `start` and `length` in samples.
+    label : Tensor of int64, shape (N,)
+        Class index, -1 where there is none.
+    """
+
+    recording: torch.Tensor
+    patient: torch.Tensor
+    trial: torch.Tensor
+    start: torch.Tensor
+    length: torch.Tensor
+    label: torch.Tensor
+
+    def repeated(self, times: int) -> Ids:
+        """The ids of all items, then of all again: of what is stacked on the batch axis."""
+        return self if times == 1 else Ids(*(column.repeat(times) for column in vars(self).values()))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Windows and the ids from which relations are made; all tensors have B rows.
 
@@ -15,10 +39,8 @@ class Batch:
     ----------
     x : Tensor, shape (B, n_chans, n_times)
         Signals after input scaling.
-    recording, patient, trial, start, length : Tensor of int64, shape (B,)
-        Ids from the window table; `start` and `length` in samples.
-    label : Tensor of int64, shape (B,)
-        Class index, -1 where there is none.
+    recording, patient, trial, start, length, label : Tensor of int64, shape (B,)
+        See `Ids`.
     aux : Tensor, shape (B, n_aux), or None
         Scalar inputs such as RR intervals.
     valid : Tensor of bool, shape (B, n_times), or None
@@ -34,3 +56,8 @@ class Batch:
     label: torch.Tensor
     aux: torch.Tensor | None = None
     valid: torch.Tensor | None = None
+
+    @property
+    def ids(self) -> Ids:
+        """The ids alone."""
+        return Ids(self.recording, self.patient, self.trial, self.start, self.length, self.label)

@@ -14,7 +14,7 @@ from biocl.encoders.spec import DualSpec, EncoderSpec
 from biocl.errors import UsageError
 from biocl.objectives.heads import ClassificationHead
 from biocl.objectives.projectors import build_projector
-from biocl.objectives.spec import HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
 from biocl.views.view import View
 
 
@@ -75,6 +75,7 @@ class Model(nn.Module):
             self.branch_dims = {MAIN: (self.seq_dim, self.vec_dim)}
         if not self.encoder.steps_are_time or (n_times is not None and self.encoder.n_steps(n_times) < 2):
             refuse_time_steps(terms or ())
+        check_branches(self, terms or (), projectors or {})
         self.projectors = nn.ModuleDict(
             {
                 name: build_projector(p, in_dim=self.projected_dim(name, terms or ()))
@@ -90,16 +91,34 @@ class Model(nn.Module):
         )
 
     def projected_dim(self, name: str, terms: Sequence[Term]) -> int:
-        """Width of what a projector reads: steps of the sequence, or the pooled vector."""
-        reads = {term.read for term in terms if not isinstance(term, HeadTerm) and term.project == name}
-        if "vec" in reads and len(reads) > 1 and self.vec_dim != self.seq_dim:
+        """Width of what a projector reads: steps of the sequence, or the pooled vector of the pair or of a branch."""
+        widths = set()
+        for term in terms:
+            if isinstance(term, HeadTerm):
+                continue
+            for branch in self.branches_of(term):
+                if term.projector_of(branch) == name:
+                    steps, vector = (self.seq_dim, self.vec_dim) if branch is None else self.branch_dims[branch]
+                    widths.add(vector if term.read == "vec" else steps)
+        if len(widths) > 1:
             raise UsageError(
-                f"The projector {name!r} reads both vec and seq, which differ in width "
-                f"({self.vec_dim} and {self.seq_dim})",
+                f"What the projector {name!r} reads differs in width ({' and '.join(map(str, sorted(widths)))})",
                 "projectors",
-                "Use one projector for each",
+                "Use one projector for each: of vec and of seq, or of each branch (project: {BRANCH: NAME})",
             )
-        return self.vec_dim if reads <= {"vec"} else self.seq_dim
+        return widths.pop() if widths else self.vec_dim
+
+    def branches_of(self, term: ContrastTerm) -> list[str | None]:
+        """The branches that a term reads apart, or [None] where it reads what they say together."""
+        if not term.reads_branches:
+            return [None]
+        return list(term.branches) if term.branches is not None else list(self.branch_dims)
+
+    def projector_of(self, term: ContrastTerm) -> nn.Module | dict[str, nn.Module] | None:
+        """The projector of a term, or those of its branches."""
+        if isinstance(term.project, dict):
+            return {branch: self.projectors[name] for branch, name in term.project.items()}
+        return self.projectors[term.project] if term.project else None
 
     def fit_aux(self, aux: torch.Tensor) -> None:
         """Scale the auxiliary inputs of every head by the training windows' (n, n_aux)."""
@@ -138,6 +157,41 @@ class Model(nn.Module):
         if isinstance(self.encoder, DualEncoder):
             return self.latents(self.encoder(x, only_predicting=True), view).vec
         return self.latents(self.trunk(view), view).vec
+
+
+def check_branches(model: Model, terms: Sequence[Term], projectors: Mapping[str, ProjectorSpec]) -> None:
+    """Refuse terms whose branches cannot be compared: there is one alone, or they differ in width.
+
+    Raises
+    ------
+    UsageError
+    """
+    for term in terms:
+        if isinstance(term, HeadTerm) or not term.reads_branches:
+            continue
+        read = [branch for branch in model.branches_of(term) if branch is not None]
+        unknown = [branch for branch in read if branch not in model.branch_dims]
+        if unknown or (term.across == "branch" and len(read) < 2) or (term.stack == ["branch"] and len(read) < 2):
+            raise UsageError(
+                f"The term {term.title} reads branches {', '.join(unknown or read)}, and the encoder has "
+                f"{', '.join(model.branch_dims)}",
+                "terms",
+                "Name branches of encoder.dual, or leave out across, branches and stack",
+            )
+        if term.across == "view" and not term.stack:
+            continue  # each branch is compared with itself
+        named = [term.projector_of(branch) for branch in read]
+        widths = {
+            branch: projectors[name].out_dim if name else model.branch_dims[branch][1]
+            for branch, name in zip(read, named, strict=True)
+        }
+        if len(set(widths.values())) > 1:
+            raise UsageError(
+                f"The term {term.title} compares branches of different width: "
+                + ", ".join(f"{branch} {width}" for branch, width in widths.items()),
+                "terms",
+                "Give each a projector to a common width: project: {BRANCH: NAME, …}",
+            )
 
 
 def trains(module: nn.Module) -> bool:

@@ -1,4 +1,7 @@
-"""Which pairs of windows a term pulls together, pushes apart, or leaves alone: made in one place."""
+"""Which pairs of items a term pulls together, pushes apart, or leaves alone: made in one place.
+
+An item is what one row of a comparison says: a window, or a window as one of several stacked views or branches.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,19 @@ from dataclasses import dataclass
 import torch
 
 from biocl.objectives import relations
-from biocl.objectives.batch import Batch
+from biocl.objectives.batch import Batch, Ids
+from biocl.objectives.comparisons import Comparison
 from biocl.objectives.spec import ContrastTerm
 from biocl.views.view import View
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of different windows as boolean masks (B, B); the diagonal is False in all of them.
+    """Pairs of different items as boolean masks (N, N); the diagonal is False in all of them.
 
     Every pair is positive, negative or ignored. Under ``same-time-step`` the partners are steps of one window,
-    so no pair of windows is positive or negative. `estranged` (B,) is True where a window's own two views are no
-    pair, because one was relabelled; such a window is no anchor.
+    so no pair of items is positive or negative. `estranged` (N,) is True where an item's own two sides are no
+    pair, because one was relabelled; such an item is no anchor.
     """
 
     positive: torch.Tensor
@@ -28,67 +32,107 @@ class Pairs:
     estranged: torch.Tensor
 
 
-def window_pairs(term: ContrastTerm, batch: Batch, views: Sequence[View] = ()) -> Pairs:
-    """The pairs of a term in a batch: an ignored pair is neither positive nor negative, whatever the relation says.
+@dataclass(frozen=True)
+class Shown:
+    """The classes that the items of one side show: `label` (N,), and whether a view changed it, (N,) bool or None."""
+
+    label: torch.Tensor
+    relabelled: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, views: Sequence[View], batch: Batch | Ids) -> Shown:
+        """Of the views that are stacked on one side, each of the whole batch."""
+        labels = torch.cat([carried(view, batch) for view in views])
+        if all(view.relabelled is None for view in views):
+            return cls(labels)
+        return cls(labels, torch.cat([relabels(view, batch) for view in views]))
+
+
+def pairs_of_sides(
+    term: ContrastTerm, sides: Comparison, batch: Batch, views: Sequence[View] = ()
+) -> tuple[Pairs, Ids, bool]:
+    """How the items of a comparison are paired, whose they are, and whether a view may have changed a label.
 
     Parameters
     ----------
     term : ContrastTerm
+    sides : Comparison
     batch : Batch
     views : sequence of View
-        The views of the term, for the labels that they carry; without them every view carries the window's own.
+        One per name in ``term.views``; without them every view carries the window's own label.
     """
-    size = len(batch.x)
-    nothing = torch.zeros(size, size, dtype=torch.bool, device=batch.x.device)
-    apart = ~torch.eye(size, dtype=torch.bool, device=batch.x.device)
-    changes = label_changes(views, batch) if "label-change" in term.ignored else nothing
+    ids = batch.ids.repeated(len(sides[0]))
+    stacked = [tuple(entry.view for entry in side) for side in sides if views]
+    # Sides of the same views show the same, as one object.
+    shown = {one: Shown.of([views[view] for view in one], batch) for one in stacked}
+    relabelled = any(one.relabelled is not None for one in shown.values())
+    return window_pairs(term, ids, [shown[one] for one in stacked]), ids, relabelled
+
+
+def window_pairs(term: ContrastTerm, ids: Batch | Ids, shown: Sequence[Shown] = ()) -> Pairs:
+    """The pairs of a term among items: an ignored pair is neither positive nor negative, whatever the relation says.
+
+    Parameters
+    ----------
+    term : ContrastTerm
+    ids : Batch or Ids
+        Of the N items; a window that is stacked several times stands in it as often (`Ids.repeated`).
+    shown : sequence of Shown
+        The classes that the two sides show (the same object where they are the same views); without them every view
+        carries the window's own.
+    """
+    size = len(ids.label)
+    nothing = torch.zeros(size, size, dtype=torch.bool, device=ids.label.device)
+    apart = ~torch.eye(size, dtype=torch.bool, device=ids.label.device)
+    changes = label_changes(shown, size) if shown and "label-change" in term.ignored else nothing
     estranged = changes.diagonal()
     if term.relation == "same-time-step":
         return Pairs(nothing, nothing, apart, estranged)
     alike = nothing
     if term.relation in ("same-trial", "same-patient"):
-        alike = relations.same_id(batch.trial if term.relation == "same-trial" else batch.patient)
+        alike = relations.same_id(ids.trial if term.relation == "same-trial" else ids.patient)
     ignored = nothing.clone()
     for kind in term.ignored:
         match kind:
             case "overlap":
-                ignored |= relations.overlap(batch.recording, batch.start, batch.length)
+                ignored |= relations.overlap(ids.recording, ids.start, ids.length)
             case "same-trial":
-                ignored |= relations.same_id(batch.trial)
+                ignored |= relations.same_id(ids.trial)
             case "same-patient":
-                ignored |= relations.same_id(batch.patient)
+                ignored |= relations.same_id(ids.patient)
             case "other-patient":
-                ignored |= ~relations.same_id(batch.patient)
+                ignored |= ~relations.same_id(ids.patient)
             case "label-change":
-                ignored |= changes & alike  # windows of different classes may still be negatives
+                ignored |= changes & alike  # items of different classes may still be negatives
     ignored &= apart
     positive = alike & apart & ~ignored
     return Pairs(positive, apart & ~positive & ~ignored, ignored, estranged)
 
 
-def label_changes(views: Sequence[View], batch: Batch) -> torch.Tensor:
-    """Pairs across which the class changes because a view was relabelled, (B, B) bool.
+def label_changes(shown: Sequence[Shown], size: int) -> torch.Tensor:
+    """Pairs across which the class changes because a view was relabelled, (N, N) bool.
 
-    Row i is window i in the first view, column j window j in the last; the diagonal is a window's own pair. A pair
+    Row i is item i of the first side, column j item j of the last; the diagonal is an item's own pair. A pair
     counts if one of the two was relabelled and their classes differ, or one is unknown.
     """
-    size = len(batch.x)
-    if not any(view.relabelled is not None for view in views):
-        return torch.zeros(size, size, dtype=torch.bool, device=batch.x.device)
-    first, last = views[0], views[-1]
-    one, other = carried(first, batch)[:, None], carried(last, batch)[None]
-    relabelled = relabels(first, batch)[:, None] | relabels(last, batch)[None]
+    first, last = shown[0], shown[-1]
+    relabelled = torch.zeros(size, size, dtype=torch.bool, device=first.label.device)
+    if first.relabelled is not None:
+        relabelled |= first.relabelled[:, None]
+    if last.relabelled is not None:
+        relabelled |= last.relabelled[None]
+    one, other = first.label[:, None], last.label[None]
     changes = relabelled & ((one != other) | (one < 0) | (other < 0))
     if first is last:
         changes.fill_diagonal_(False)  # a view is alike to itself
     return changes
 
 
-def carried(view: View, batch: Batch) -> torch.Tensor:
+def carried(view: View, batch: Batch | Ids) -> torch.Tensor:
     """The label a view carries, or the window's own, (B,)."""
     return batch.label if view.target is None else view.target
 
 
-def relabels(view: View, batch: Batch) -> torch.Tensor:
+def relabels(view: View, batch: Batch | Ids) -> torch.Tensor:
     """Whether each window was relabelled in this view, (B,) bool."""
     return torch.zeros_like(batch.label, dtype=torch.bool) if view.relabelled is None else view.relabelled

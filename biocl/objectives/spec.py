@@ -63,9 +63,19 @@ Criterion = Annotated[NTXent | SupCon | CometId, Field(discriminator="name")]
 class ContrastTerm(Spec):
     """One contrastive summand of the loss."""
 
-    views: Annotated[list[str], Field(min_length=1, max_length=2)]
-    """Two view names, or one for pairs among the windows of that view. One view named twice with
-    redraw_dropout: true compares two dropout draws of the same pass."""
+    views: Annotated[list[str], Field(min_length=1)]
+    """View names: two or more to be compared, or one for pairs among the windows of that view. One view named twice
+    with redraw_dropout: true compares two dropout draws of the same pass."""
+    across: Literal["view", "branch"] = "view"
+    """What is compared: the views, or the branches of a dual encoder (each view's own)."""
+    anchor: str | None = None
+    """The view, or branch, with which each other one is compared. Default: every two are compared."""
+    branches: Annotated[list[str], Field(min_length=1)] | None = None
+    """Branches of a dual encoder that are read. Default: all of them across branch or under stack; else what they say
+    together."""
+    stack: Annotated[list[Literal["view", "branch"]], Field(max_length=1)] = []
+    """What lies side by side on the batch axis, so that it meets as negatives: branch for terms across view, view for
+    terms across branch. Default: nothing, each view or branch is compared in its own batch and the mean taken."""
     relation: Relation
     """Which pairs are positive: the steps of a window, the views of a window, windows of a trial, of a patient."""
     criterion: Criterion
@@ -75,8 +85,8 @@ class ContrastTerm(Spec):
     cosine between time courses (COMET's released id loss)."""
     pool: Literal["none", "hierarchical-max"] = "none"
     """hierarchical-max averages the criterion over resolutions halved by max-pooling (TS2Vec)."""
-    project: str | None = None
-    """Name of the projector between latents and criterion."""
+    project: str | dict[str, str] | None = None
+    """Name of the projector between latents and criterion, or {branch: name} for one of each branch's own."""
     ignore: list[Ignored] | None = None
     """Pairs that are neither positive nor negative. Default by relation: same-sample ignores same-trial and
     overlap, same-trial and same-patient ignore overlap; all ignore label-change, pairs of which one view was
@@ -98,6 +108,37 @@ class ContrastTerm(Spec):
         """The ignored pairs, with the relation's default filled in."""
         return DEFAULT_IGNORE[self.relation] if self.ignore is None else tuple(self.ignore)
 
+    @property
+    def reads_branches(self) -> bool:
+        """Whether the branches of the encoder are read apart."""
+        return self.across == "branch" or self.branches is not None or bool(self.stack)
+
+    def projector_of(self, branch: str | None) -> str | None:
+        """Name of the projector of a branch, or of what all branches say together."""
+        return self.project.get(branch or "") if isinstance(self.project, dict) else self.project
+
+    @model_validator(mode="after")
+    def _compares_something(self) -> ContrastTerm:
+        if self.reads_branches and self.read != "vec":
+            raise ValueError("branches have steps of their own, so terms that read them need read: vec")
+        if self.across in self.stack:
+            raise ValueError(f"stack: {self.across} does not go with across: {self.across}, which compares it")
+        for key in ("views", "branches"):
+            named = getattr(self, key) or []
+            twice = [name for name in named if named.count(name) > 1]
+            drawn_twice = key == "views" and self.across == "view" and len(named) == 2 and self.redraw_dropout
+            if twice and not drawn_twice:
+                how = "give two names, or redraw_dropout: true to two alone" if key == "views" else "name it once"
+                raise ValueError(f"{key} names {twice[0]} twice, which is one draw: {how}")
+        compared = self.views if self.across == "view" else self.branches
+        if self.across == "branch" and compared is not None and len(compared) < 2:
+            raise ValueError("across: branch compares two branches at least")
+        if self.anchor is not None and compared is not None and (self.anchor not in compared or len(set(compared)) < 2):
+            raise ValueError(f"the anchor {self.anchor!r} is to be compared with others, and {self.across} names them")
+        if isinstance(self.project, dict) and not self.reads_branches:
+            raise ValueError("project by branch needs branches:, stack: [branch] or across: branch")
+        return self
+
     @model_validator(mode="after")
     def _fits(self) -> ContrastTerm:
         if self.relation == "same-time-step" and self.read != "seq":
@@ -107,7 +148,7 @@ class ContrastTerm(Spec):
         if self.criterion.name == "nt-xent":
             if self.relation not in ("same-time-step", "same-sample"):
                 raise ValueError("nt-xent knows one positive an item; use sup-con for same-trial and same-patient")
-            if len(self.views) != 2:
+            if self.across == "view" and len(self.views) < 2:
                 raise ValueError("nt-xent needs two views")
         elif self.relation not in ("same-trial", "same-patient"):
             raise ValueError(f"{self.criterion.name} needs relation same-trial or same-patient")
@@ -118,10 +159,6 @@ class ContrastTerm(Spec):
             raise ValueError("ignore does not act here: comet-id and same-time-step score every pair")
         if self.criterion.name == "comet-id" and (len(self.views) != 2 or self.read != "time-course"):
             raise ValueError("comet-id needs two views and read: time-course")
-        if len(self.views) == 2 and self.views[0] == self.views[1] and not self.redraw_dropout:
-            raise ValueError(
-                f"views names {self.views[0]} twice, which is one draw: give two names, or redraw_dropout: true"
-            )
         return self
 
 

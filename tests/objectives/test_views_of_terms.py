@@ -16,9 +16,10 @@ from biocl.encoders.latents import Latents
 from biocl.errors import UsageError
 from biocl.objectives.alignment import alignment
 from biocl.objectives.batch import Batch
-from biocl.objectives.pairs import label_changes, window_pairs
+from biocl.objectives.contrast import contrast_loss
+from biocl.objectives.pairs import Shown, label_changes, window_pairs
 from biocl.objectives.spec import ContrastTerm
-from biocl.objectives.terms import contrast_loss, make_views
+from biocl.objectives.terms import make_views
 from biocl.objectives.view_rules import view_refusal
 from biocl.randomness import integer_seed
 from biocl.signals.recording import Channel
@@ -71,6 +72,10 @@ def views_of(one: ContrastTerm, data: Batch) -> list[View]:
         signal=SIGNAL,
     )
     return [made[name] for name in one.views]
+
+
+def shown(views: list[View], data: Batch) -> list[Shown]:
+    return [Shown.of([view], data) for view in views]
 
 
 def steps_of(view: View) -> Latents:
@@ -144,10 +149,10 @@ def test_a_reflected_view_is_no_positive_of_its_window_where_the_class_changes()
     data = batch()
     one = term("raw", "mirrored")
     views = views_of(one, data)
-    pairs = window_pairs(one, data, views)
+    pairs = window_pairs(one, data, shown(views, data))
     # feet stay feet; left and right change; nobody knows what the last window is.
     assert pairs.estranged.tolist() == [False, True, True, True, True, True]
-    changed = label_changes(views, data)
+    changed = label_changes(shown(views, data), N)
     for i in range(N):
         for j in range(N):
             label, mirrored = int(data.label[i]), {0: 0, 1: 2, 2: 1, -1: -1}[int(data.label[j])]
@@ -159,7 +164,7 @@ def test_a_reflected_view_is_no_positive_of_its_window_where_the_class_changes()
     few = replace(few, recording=data.recording[kept], length=data.length[kept])
     assert loss_of(one, data) == (pytest.approx(loss_of(one, few)[0], abs=1e-6), 5)
     free = term("raw", "mirrored", ignore=["same-trial", "overlap"])
-    assert not window_pairs(free, data, views).estranged.any()
+    assert not window_pairs(free, data, shown(views, data)).estranged.any()
     assert loss_of(free, data)[1] == 0
     assert loss_of(free, data)[0] != pytest.approx(loss_of(one, data)[0])
 
@@ -180,7 +185,7 @@ def test_no_window_left_is_a_zero_that_can_go_backward() -> None:
 def test_pairs_of_a_relation_heed_the_labels_that_views_carry() -> None:
     data = batch()
     one = term("raw", "mirrored", relation="same-patient", ignore=["label-change"])
-    pairs = window_pairs(one, data, views_of(one, data))
+    pairs = window_pairs(one, data, shown(views_of(one, data), data))
     alike = (data.patient[:, None] == data.patient[None]) & ~torch.eye(N, dtype=torch.bool)
     carried = {0: 0, 1: 2, 2: 1, -1: -1}
     for i in range(N):
@@ -194,7 +199,7 @@ def test_pairs_of_a_relation_heed_the_labels_that_views_carry() -> None:
     # Windows of other patients stay negatives, whatever they show.
     assert torch.equal(pairs.negative, data.patient[:, None] != data.patient[None])
     inside = term("mirrored", relation="same-patient", ignore=["label-change"])
-    assert not window_pairs(inside, data, views_of(inside, data)).estranged.any()
+    assert not window_pairs(inside, data, shown(views_of(inside, data), data)).estranged.any()
 
 
 def test_the_self_pair_of_a_reflected_window_is_not_positive_in_sup_con() -> None:

@@ -1,0 +1,220 @@
+"""A contrastive term: what it reads of the latents, held against each other by its criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import nn
+
+from biocl.encoders.latents import Latents
+from biocl.errors import UsageError
+from biocl.objectives import criteria
+from biocl.objectives.batch import Batch, Ids
+from biocl.objectives.comparisons import Side, comparisons
+from biocl.objectives.criteria.scores import attached_zero
+from biocl.objectives.pairs import Pairs, pairs_of_sides
+from biocl.objectives.spec import ContrastTerm
+from biocl.views.view import View
+
+Projector = nn.Module | Mapping[str, nn.Module] | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One comparison of a term.
+
+    Attributes
+    ----------
+    reads : list of Tensor
+        What each side says of the N items, (N, D) or (N, L, D).
+    pairs : Pairs
+        How items are paired.
+    ids : Ids
+        Whose they are.
+    relabelled : bool
+        Whether a view may have changed a label.
+    """
+
+    reads: list[torch.Tensor]
+    pairs: Pairs
+    ids: Ids
+    relabelled: bool
+
+
+def contrast_loss(
+    term: ContrastTerm,
+    latents: Sequence[Latents],
+    batch: Batch,
+    projector: Projector = None,
+    views: Sequence[View] = (),
+) -> tuple[torch.Tensor, int]:
+    """One contrastive term, unweighted: the mean over its comparisons that have anything to compare.
+
+    Parameters
+    ----------
+    term : ContrastTerm
+    latents : sequence of Latents
+        One per name in ``term.views``.
+    batch : Batch
+        Gives the ids of the relation.
+    projector : Module, or mapping of branch to Module, optional
+    views : sequence of View
+        What `latents` were made of, for their time index, padding and labels; without them views are as the window.
+
+    Returns
+    -------
+    loss : Tensor, shape ()
+        Attached to the graph also when no pair is positive.
+    skipped : int
+        Anchors without a positive.
+    """
+    losses, skipped = [], 0
+    found = reads_of(term, latents, batch, projector, views)
+    for one in found:
+        loss, lost = comparison_loss(term, one)
+        skipped += lost
+        if loss is not None:
+            losses.append(loss)
+    if not losses:
+        return attached_zero(*(side for one in found for side in one.reads)), skipped
+    return torch.stack(losses).mean(), skipped
+
+
+def reads_of(
+    term: ContrastTerm,
+    latents: Sequence[Latents],
+    batch: Batch,
+    projector: Projector = None,
+    views: Sequence[View] = (),
+) -> list[Compared]:
+    """Every comparison of a term.
+
+    Parameters are those of `contrast_loss`.
+    """
+    if term.read != "vec" and any(valid is not None for valid in (batch.valid, *(view.valid for view in views))):
+        raise UsageError(
+            f"The term {term.title} compares time steps, and some windows are padded",
+            "terms",
+            "Use read: vec, or windows without padding (short: drop)",
+        )
+    ordered = in_window_order(term, latents, views)
+    found = []
+    for sides in comparisons(term, list(latents[0].branches)):
+        pairs, ids, relabelled = pairs_of_sides(term, sides, batch, views)
+        found.append(Compared([read_side(term, side, ordered, projector) for side in sides], pairs, ids, relabelled))
+    return found
+
+
+def comparison_loss(term: ContrastTerm, one: Compared) -> tuple[torch.Tensor | None, int]:
+    """The criterion of one comparison, None if no item has a pair; and how many anchors had none."""
+    criterion, reads, pairs = term.criterion, one.reads, one.pairs
+    if criterion.name == "nt-xent":
+        (first, second), ignored, lost = reads, pairs.ignored, 0
+        if one.relabelled:
+            # A window whose two views show different classes has no pair here, and nothing else to say.
+            kept = ~pairs.estranged
+            first, second, ignored = first[kept], second[kept], ignored[kept][:, kept]
+            lost = len(kept) - len(first)
+            if len(first) == 0:
+                return None, lost
+        score = partial(nt_xent_of_relation, term, ignore=ignored if term.relation == "same-sample" else None)
+        if term.pool == "hierarchical-max":
+            return criteria.hierarchical_max(score, first, second), lost
+        return score(first, second), lost
+    if criterion.name == "comet-id":
+        group = one.ids.trial if term.relation == "same-trial" else one.ids.patient
+        alone = int((~pairs.positive.any(dim=1)).sum())
+        return criteria.comet_id(reads[0], reads[1], group, temperature=criterion.temperature), alone
+    # Time courses have unit length already.
+    similarity: Literal["dot", "cosine"] = "dot" if term.read == "time-course" else "cosine"
+    if len(reads) == 1:
+        loss, info = criteria.sup_con(
+            reads[0],
+            pairs.positive,
+            temperature=criterion.temperature,
+            similarity=similarity,
+            ignore=pairs.ignored,
+        )
+    else:
+        loss, info = criteria.sup_con_views(
+            reads[0],
+            reads[1],
+            pairs.positive,
+            temperature=criterion.temperature,
+            similarity=similarity,
+            ignore=pairs.ignored | pairs.estranged.diag() if one.relabelled else pairs.ignored,
+            self_pair=criterion.self_pair,
+        )
+    return loss if info["anchors"] else None, info["skipped"]
+
+
+def in_window_order(term: ContrastTerm, latents: Sequence[Latents], views: Sequence[View]) -> list[Latents]:
+    """Sequences whose step t is the window's step t in every view, where the term compares steps.
+
+    Raises
+    ------
+    UsageError
+        A view has steps between the window's, or the encoder has other steps than the window.
+    """
+    if not views or term.read == "vec" or (term.read == "seq" and all(view is views[0] for view in views)):
+        return list(latents)
+    return [
+        one if view.time_index is None else replace(one, seq=reordered(term, one.seq, view.time_index))
+        for one, view in zip(latents, views, strict=True)
+    ]
+
+
+def reordered(term: ContrastTerm, seq: torch.Tensor, time_index: torch.Tensor) -> torch.Tensor:
+    """The sequence (B, L, D) in the order of the window, given which of its steps each step shows."""
+    if time_index.is_floating_point():
+        raise UsageError(
+            f"The term {term.title} compares time steps, and a view of it has steps between those of the window",
+            "terms",
+            "Use read: vec, or views without time-warp and crop-resize",
+        )
+    if seq.shape[1] != time_index.shape[1]:
+        raise UsageError(
+            f"The term {term.title} compares time steps, a view of it has them in another order, and the encoder's "
+            f"{seq.shape[1]} steps are not the window's {time_index.shape[1]}",
+            "terms",
+            "Use read: vec, or an encoder that keeps every step",
+        )
+    return seq.gather(1, time_index.argsort(dim=1)[..., None].expand_as(seq))
+
+
+def read_side(term: ContrastTerm, side: Side, latents: Sequence[Latents], projector: Projector) -> torch.Tensor:
+    """What a criterion takes of one side: its entries one after the other on the batch axis."""
+    parts = []
+    for view, branch in side:
+        own = projector.get(branch or "") if isinstance(projector, Mapping) else projector
+        parts.append(read(term, latents[view] if branch is None else latents[view].branches[branch], own))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def read(term: ContrastTerm, latents: Latents, projector: nn.Module | None) -> torch.Tensor:
+    """What a criterion takes: (B, L, D) for ``seq`` and for comet-id, which makes its own time courses; else (B, D)."""
+    out = latents.vec if term.read == "vec" else latents.seq
+    out = out if projector is None else projector(out)
+    return criteria.time_course(out) if term.read == "time-course" and term.criterion.name != "comet-id" else out
+
+
+def nt_xent_of_relation(
+    term: ContrastTerm, first: torch.Tensor, second: torch.Tensor, *, ignore: torch.Tensor | None
+) -> torch.Tensor:
+    """NT-Xent with the items of the relation: steps of a window, or windows of the batch at each step."""
+    if first.ndim == 2:
+        first, second = first[None], second[None]
+    elif term.relation == "same-sample":
+        first, second = first.transpose(0, 1), second.transpose(0, 1)
+    assert term.criterion.name == "nt-xent"
+    return criteria.nt_xent(
+        first,
+        second,
+        similarity=term.criterion.similarity,
+        temperature=term.criterion.temperature,
+        ignore=ignore,
+    )
