@@ -1,4 +1,4 @@
-"""The experiment: every key that a YAML file may hold, assembled from the rooms' own specs."""
+"""Configuration files: found, read, overridden and checked, with one readable line for every mistake."""
 
 from __future__ import annotations
 
@@ -8,137 +8,15 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError
 
-from biocl.encoders.spec import EncoderSpec
 from biocl.errors import UsageError
-from biocl.evaluation.labels import parse_labels
-from biocl.evaluation.spec import EvaluateSpec
-from biocl.files import digest
-from biocl.objectives.spec import ContrastTerm, ProjectorSpec, Term
-from biocl.objectives.view_rules import view_refusal
-from biocl.sampling.spec import BatchSpec, HierarchicalBatch
-from biocl.signals.spec import ConditioningSpec
-from biocl.spec import Spec
-from biocl.splits.spec import SplitSpec
-from biocl.store.spec import QualitySpec, TrialsSpec, WindowsSpec
-from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, TrainSpec
-from biocl.views.spec import ViewSpec
+from biocl.experiment import DataSpec, Experiment
 
-# Keys of `data:` that say how the store is made; the others say how it is read.
-CONDITIONING = tuple(ConditioningSpec.model_fields)
-
-
-class DataSpec(ConditioningSpec):
-    """Which recordings, how they are conditioned, cut and labelled."""
-
-    dataset: str | None = None
-    """Name of a data set (`biocl data list`); its store is found under $BIOCL_HOME/stores, or made."""
-    store: str | None = None
-    """Path of a prepared store, instead of looking it up by name."""
-    raw: str | None = None
-    """Folder of the native files, if the store is still to be made."""
-    windows: WindowsSpec | None = None
-    """How windows are cut; default: what suits the data set."""
-    trials: TrialsSpec | None = None
-    """What a trial is; default: what suits the data set."""
-    classes: Annotated[list[str], Field(min_length=1)] | None = None
-    """Labels that count, in order; windows with another label are left out. Default: the data set's."""
-    quality: QualitySpec = QualitySpec()
-    """Thresholds beyond which windows are left out; default: none."""
-    aux: Literal["rr-intervals"] | None = None
-    """Scalar inputs beside the window, joined before the head or probe."""
-    input_scale: InputScale = "recording"
-    """z-score of the input, with the statistics of the window, of its trial, of its recording, or of all training
-    windows (train: fitted after the split, kept in the checkpoint)."""
-    align: AlignSpec | None = None
-    """Euclidean alignment after scaling, fitted on training windows and kept in the checkpoint; null for none."""
-
-    @model_validator(mode="after")
-    def _has_source(self) -> DataSpec:
-        if self.dataset is None and self.store is None:
-            raise ValueError("give data.dataset (a name) or data.store (a path)")
-        return self
-
-    @property
-    def conditioning(self) -> ConditioningSpec:
-        """The part that the store depends on."""
-        return ConditioningSpec(**{name: getattr(self, name) for name in CONDITIONING})
-
-
-class Experiment(Spec):
-    """One YAML file: one run."""
-
-    name: Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=100)] = "run"
-    """Name of the run folder, and of the method in tables."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of every random stream: weights, batches, views, dropout, draws."""
-    data: DataSpec
-    """Which recordings, how they are conditioned, cut and labelled."""
-    split: SplitSpec
-    """Who is train, validation and test."""
-    batch: BatchSpec = HierarchicalBatch(kind="hierarchical", n_patients=8, n_trials=2, n_samples=8)
-    """Which windows meet in a batch."""
-    views: dict[str, ViewSpec] = {"clean": []}
-    """Named augmentations; each name is drawn and encoded once a step."""
-    encoder: EncoderSpec
-    """The network from windows to latents."""
-    projectors: dict[str, ProjectorSpec] = {}
-    """Networks between latents and criteria; named once, used by one term or shared."""
-    terms: list[Term]
-    """The summands of the loss."""
-    train: TrainSpec = TrainSpec(steps=1000)
-    """How long and how pretraining runs."""
-    finetune: FinetuneSpec = FinetuneSpec()
-    """How labels are used by fine-tuning."""
-    evaluate: EvaluateSpec = EvaluateSpec()
-    """Which protocol is run."""
-
-    @field_validator("finetune", mode="before")
-    @classmethod
-    def _label_unit(cls, finetune: Any) -> Any:
-        # Before the type check, so that a bare number is told about units rather than about strings.
-        if isinstance(finetune, dict) and "labels" in finetune:
-            try:
-                return {**finetune, "labels": parse_labels(str(finetune["labels"])).text}
-            except UsageError as error:
-                raise ValueError(f"labels: {error.what}. {error.fix}") from error
-        return finetune
-
-    @model_validator(mode="after")
-    def _names_are_known(self) -> Experiment:
-        for number, term in enumerate(self.terms):
-            for view in term.views:
-                if view not in self.views:
-                    raise ValueError(f"terms[{number}] names the view {view!r}, which views: does not define")
-            refusal = view_refusal(term, self.views) if isinstance(term, ContrastTerm) else None
-            if refusal is not None:
-                raise ValueError(f"terms[{number}] {refusal}")
-            project = getattr(term, "project", None)
-            for name in project.values() if isinstance(project, dict) else [project]:
-                if name is not None and name not in self.projectors:
-                    raise ValueError(f"terms[{number}] names the projector {name!r}, which projectors: does not define")
-        for name, steps in [*self.views.items(), ("finetune.view", self.finetune.view)]:
-            masks_hidden = any(getattr(step, "at", None) == "hidden" for step in steps)
-            if masks_hidden and not self.encoder.takes_hidden_mask:
-                raise ValueError(
-                    f"the view {name} masks the encoder's hidden sequence of steps, and this encoder has none: "
-                    "mask the signal with at: input"
-                )
-        titles = [term.title for term in self.terms]
-        for title in titles:
-            if titles.count(title) > 1:
-                raise ValueError(f"two terms are called {title!r}: give one a label:")
-        if not any(term.weight > 0 for term in self.terms):
-            raise ValueError("every term has weight 0, so nothing would be learned")
-        return self
-
-    @property
-    def pretraining_digest(self) -> str:
-        """Hash of everything that pretraining depends on (not of what comes after)."""
-        return digest(self.model_dump(mode="json", exclude={"name", "finetune", "evaluate"}))
+# Keys in which variants of an experiment may differ; what is not here makes results incomparable.
+OF_A_VARIANT = ("data.input_scale", "data.align", "batch", "views", "encoder", "projectors", "terms", "train")
 
 
 def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | None = None) -> Experiment:
@@ -249,6 +127,17 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             "Write for instance train.lr=1e-4",
         )
     value = read_yaml(f"value: {text}", f"override {override}")["value"]
+    set_key(tree, key, value, f"override {override}")
+
+
+def set_key(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set ``key.sub`` in the tree; numbers address list items.
+
+    Raises
+    ------
+    UsageError
+        There is no such place.
+    """
     parts = key.split(".")
     here: Any = tree
     for depth, part in enumerate(parts):
@@ -257,12 +146,12 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             if not part.isdigit() or int(part) >= len(here):
                 raise UsageError(
                     f"{'.'.join(parts[:depth])} is a list of {len(here)}, so {part!r} does not name an item",
-                    f"override {override}",
+                    where,
                     f"Use a number from 0 to {len(here) - 1}",
                 )
             part = int(part)  # type: ignore[assignment]
         elif not isinstance(here, dict):
-            raise UsageError(f"{'.'.join(parts[:depth])} has no keys below it", f"override {override}", "Check the key")
+            raise UsageError(f"{'.'.join(parts[:depth])} has no keys below it", where, "Check the key")
         if last:
             here[part] = value
         else:
@@ -272,11 +161,45 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def validated(tree: Mapping[str, Any], path: Path) -> Experiment:
-    """The typed experiment, or one paragraph on the first mistakes."""
+    """The typed experiment, its variants checked too, or one paragraph on the first mistakes."""
     try:
-        return Experiment.model_validate(plain(tree))
+        experiment = Experiment.model_validate(plain(tree))
     except ValidationError as error:
         raise refused(error.errors(), tree, path) from error
+    variants_of(experiment, path)
+    return experiment
+
+
+def variants_of(experiment: Experiment, path: Path | str = "configuration") -> dict[str, Experiment]:
+    """The experiment under the keys of each of its variants, by name.
+
+    Raises
+    ------
+    UsageError
+        A variant changes nothing, what all share, or something into what is no experiment.
+    """
+    made = {}
+    for name, changes in experiment.variants.items():
+        where = f"{path}, variants: {name}"
+        tree = experiment.model_dump(mode="json", exclude={"variants"})
+        if not changes:
+            raise UsageError("This variant changes nothing", where, "Say which keys differ, such as terms.1.weight: 0")
+        for key, value in changes.items():
+            if not any(key == known or key.startswith(f"{known}.") for known in OF_A_VARIANT):
+                raise UsageError(
+                    f"{key} cannot differ: all variants share recordings, windows, patients and protocol",
+                    where,
+                    f"Change keys of {', '.join(OF_A_VARIANT)}, or run another configuration",
+                )
+            set_key(tree, key, value, where)
+        # A variant without a head is left out of mode joint, rather than refused.
+        tree["evaluate"]["modes"] = [mode for mode in tree["evaluate"]["modes"] if mode != "joint"] or ["linear"]
+        try:
+            one = Experiment.model_validate(tree)
+        except ValidationError as error:
+            raise refused(error.errors(), tree, Path(where)) from error
+        made[name] = one.model_copy(update={"evaluate": experiment.evaluate})
+    return made
 
 
 def refused(problems: Sequence[Mapping[str, Any]], tree: Any, path: Path) -> UsageError:

@@ -42,8 +42,8 @@ def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """
     from biocl.commands.prepare import window_table
     from biocl.commands.setup import Cohort
-    from biocl.config import DataSpec
     from biocl.datasets.arrays import array_dataset
+    from biocl.experiment import DataSpec
     from biocl.signals.spec import ConditioningSpec
     from biocl.splits.split import Split
     from biocl.store.build import build_store

@@ -14,9 +14,10 @@ from biocl.cli import app
 from biocl.commands.evaluate import evaluate
 from biocl.commands.prepare import prepare
 from biocl.commands.pretrain import pretrain
-from biocl.config import Experiment, find_config, load_data, load_experiment, shipped_configs, walk_keys
+from biocl.config import find_config, load_data, load_experiment, shipped_configs, walk_keys
 from biocl.datasets.registry import dataset_names, find_dataset
 from biocl.errors import UsageError
+from biocl.experiment import Experiment
 from biocl.files import read_json
 from biocl.signals.readers.formats import formats_markdown
 from biocl.signals.recording import Recording

@@ -23,6 +23,7 @@ ORDER = [
     "training",
     "evaluation",
     "reports",
+    "experiment",
     "config",
     "commands",
     "cli",

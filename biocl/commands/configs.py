@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from biocl.config import Experiment, find_config, shipped_configs, walk_keys
+from biocl.config import find_config, shipped_configs, walk_keys
 from biocl.errors import UsageError
+from biocl.experiment import Experiment
 from biocl.files import write_bytes
 from biocl.views.spec import Step
 

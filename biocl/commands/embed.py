@@ -8,9 +8,10 @@ import numpy as np
 
 from biocl.commands.prepare import check_channels, window_table, windows_spec
 from biocl.commands.setup import build_model
-from biocl.config import DataSpec, load_experiment
+from biocl.config import load_experiment
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import load_encoder
+from biocl.experiment import DataSpec
 from biocl.files import write_bytes
 from biocl.store.store import Store
 from biocl.training.checkpoint import load_checkpoint

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
 from biocl.commands.results import format_results, patient_lines, tabulate
-from biocl.commands.setup import Cohort, check_judged, open_cohort, split_record
+from biocl.commands.setup import Cohort, check_judged, check_signal, open_cohort, split_record
 from biocl.commands.study import (
     Fold,
     draw_for,
@@ -17,18 +19,14 @@ from biocl.commands.study import (
     predict_cell,
     save_prediction,
 )
-from biocl.config import Experiment, to_yaml
+from biocl.config import to_yaml, variants_of
 from biocl.evaluation.finetuning import Labelled
-from biocl.evaluation.protocol import (
-    Cell,
-    cells,
-)
+from biocl.evaluation.protocol import FLOOR_MODE, Cell, cells
+from biocl.experiment import Experiment
 from biocl.files import write_json, write_text
 from biocl.splits.file import write_splits
 from biocl.training.optimisation import resolve_device
 from biocl.training.run import progress, start_run
-
-Row = tuple[tuple[str, ...], str, str, str]
 
 
 def evaluate(
@@ -70,28 +68,33 @@ def evaluate(
     for classes in class_sets:
         Labelled.make(cohort.windows, list(classes))  # names of classes that there are
         check_judged(parts, cohort.windows, classes)
-    planned = list(cells(experiment.evaluate, class_sets, floor_arms(folds[0]), n_folds))
+    studies = variant_folds(experiment, folds)
+    heads = {name: of_variant[0].experiment.has_head for name, of_variant in studies.items()}
+    planned = list(cells(experiment.evaluate, class_sets, floor_arms(folds[0]), n_folds, heads))
+    every_fold = [*folds, *(fold for of_variant in studies.values() for fold in of_variant)]
     # Nothing is written before all that may be refused has been looked at: labels, checkpoints, run folder.
     draws = [
         drawn_labels(folds[cell.fold], cell)
         for cell in planned
         if (cell.mode, cell.arm) == (planned[0].mode, planned[0].arm)
     ]
-    for fold in folds:
-        take_pretrained(fold, from_run, out.parent)
+    for fold in every_fold:
+        take_pretrained(fold, None if fold.variant else from_run, out.parent)
     run = start_run(out, config=to_yaml(experiment), split={"folds": records}, kind="evaluate", resume=resume)
     write_splits(cohort.splits, run / "split_file.json")
-    for fold in folds:
+    for fold in every_fold:
         if fold.pretrained is None:
             pretrain_inside(fold, run)
-    encoders = remember_encoders(folds, run)
+    encoders = remember_encoders(every_fold, run)
     with progress("evaluate", len(planned)) as advance:
         for number, of_fold in groupby(planned, key=lambda cell: cell.fold):
             for cell in of_fold:
                 if load_prediction(run / "cells", cell) is None:
-                    save_prediction(run / "cells", cell, predict_cell(folds[number], cell))
+                    fold = studies[cell.arm][number] if is_variant(cell, studies) else folds[number]
+                    save_prediction(run / "cells", cell, predict_cell(fold, cell))
                 advance(1, f"{cell.mode} {cell.arm}")
-            folds[number].forget()
+            for of_any in (folds, *studies.values()):
+                of_any[number].forget()
     # Every classifier is chosen and its predictions are on disk; only now are they held against test labels.
     results = {
         "protocol": protocol_name(experiment, cohort),
@@ -105,6 +108,24 @@ def evaluate(
     text = format_results(results)
     write_text(run / "tables.md", text)
     return f"{text}\n\nrun folder: {run}"
+
+
+def variant_folds(experiment: Experiment, folds: list[Fold]) -> dict[str, list[Fold]]:
+    """The same folds under the keys of each variant."""
+    found = {}
+    for name, variant in variants_of(experiment).items():
+        check_signal(variant, folds[0].cohort.windows)
+        windows = replace(folds[0].cohort.windows, scale=variant.data.input_scale, align=variant.data.align)
+        cohort = replace(folds[0].cohort, windows=windows)
+        found[name] = [
+            Fold(variant, cohort, fold.number, fold.parts, None, fold.device, variant=name) for fold in folds
+        ]
+    return found
+
+
+def is_variant(cell: Cell, studies: Mapping[str, list[Fold]]) -> bool:
+    """Whether a cell is about a variant rather than the experiment itself."""
+    return cell.mode != FLOOR_MODE and cell.arm in studies
 
 
 def protocol_name(experiment: Experiment, cohort: Cohort, fold: int | None = None) -> str:

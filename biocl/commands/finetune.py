@@ -13,13 +13,14 @@ from biocl.commands.evaluate import protocol_name
 from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
 from biocl.commands.setup import check_judged, open_cohort, split_record
 from biocl.commands.study import Fold, draw_for, linear_probe, tuned_model
-from biocl.config import Experiment, to_yaml
+from biocl.config import to_yaml
 from biocl.evaluation.finetuning import Labelled, predict
 from biocl.evaluation.intervals import bootstrap_mean, bootstrap_metrics
 from biocl.evaluation.metrics import METRICS, metrics_by_level, metrics_by_unit
 from biocl.evaluation.probe import Probe
 from biocl.evaluation.protocol import PRETRAINED, Cell
 from biocl.evaluation.tables import markdown, with_interval
+from biocl.experiment import Experiment
 from biocl.files import new_folder, write_json, write_text
 from biocl.training.checkpoint import save_fitted, save_tensors
 from biocl.training.fitted import Fitted

@@ -15,11 +15,12 @@ import torch
 
 from biocl.commands.setup import Cohort, build_model, check_judged, epoch_plan, open_cohort
 from biocl.commands.study import Fold, draw_for, floor_arms, linear_probe, tuned_model
-from biocl.config import Experiment
+from biocl.config import variants_of
 from biocl.errors import BioclError
 from biocl.evaluation.finetuning import Labelled, evenly
 from biocl.evaluation.intervals import bootstrap_metrics
-from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, cells
+from biocl.evaluation.protocol import FLOOR_MODE, UNTRAINED, Cell, cells
+from biocl.experiment import Experiment
 from biocl.objectives.batch import Batch
 from biocl.objectives.comparisons import comparisons
 from biocl.objectives.contradictions import contradictions
@@ -79,8 +80,8 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
         "batch": composition(batches, rows["patient"], rows["trial"]),
         "passes": {"views encoded a step": needed_views(experiment.terms)},
         **describe_terms(experiment, cohort, batch, model),
-        "pretrain": time_pretraining(experiment, cohort, parts, target),
-        "evaluate": evaluation_or_reason(experiment, cohort, parts, target),
+        "pretrain": (pretraining := time_pretraining(experiment, cohort, parts, target)),
+        "evaluate": evaluation_or_reason(experiment, cohort, parts, target, pretraining["seconds"]),
         "memory_gib": round(peak_memory(target), 2),
     }
 
@@ -168,19 +169,26 @@ def time_pretraining(
 
 
 def evaluation_or_reason(
-    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
+    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device, pretraining_s: float
 ) -> dict[str, Any]:
     """The study's time, or why it could not run: recordings without labels can be pretrained on all the same."""
     try:
-        return time_evaluation(experiment, cohort, parts, device)
+        return time_evaluation(experiment, cohort, parts, device, pretraining_s)
     except BioclError as error:
         return {"not possible": error.paragraph()}
 
 
 def time_evaluation(
-    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
+    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device, pretraining_s: float
 ) -> dict[str, Any]:
-    """Seconds of the study: one cell of each label size and mode is run on an untrained encoder, or a part of it."""
+    """Seconds of the study: one cell of each label size and mode is run on an untrained encoder, or a part of it.
+
+    Pretraining is part of it where it is not done before: of every fold if there are several, and of every variant.
+    """
+    variants = variants_of(experiment)
+    n_folds = len(cohort.splits)
+    inside = [time_pretraining(one, cohort, parts, device)["seconds"] for one in variants.values()]
+    inside += [pretraining_s] if n_folds > 1 else []
     class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
     for classes in class_sets:
         check_judged([cohort.parts(number) for number in range(len(cohort.splits))], cohort.windows, classes)
@@ -188,20 +196,31 @@ def time_evaluation(
     fold = Fold(experiment, cohort, 0, parts, None, device)
     some = evenly(fold.used, 2048)
     embed_s = seconds(lambda: embed(model, fold.windows, some, device=device)) / len(some)
-    planned = list(cells(experiment.evaluate, class_sets, floor_arms(fold), len(cohort.splits)))
+    heads = {name: one.has_head for name, one in variants.items()}
+    planned = list(cells(experiment.evaluate, class_sets, floor_arms(fold), n_folds, heads))
     timed: dict[tuple[str, str, str], float] = {}
     for cell in planned:
         arm = cell.arm if cell.mode == FLOOR_MODE else UNTRAINED
         key = (cell.labels, cell.mode, arm)
         if key not in timed:
-            timed[key] = time_cell(fold, Cell(cell.classes, cell.labels, 0, cell.mode, arm), embed_s)
-    arms = {cell.arm for cell in planned if cell.arm in (PRETRAINED, UNTRAINED) and cell.mode == "linear"}
-    embedding = len(arms) * embed_s * len(fold.used) * len(cohort.splits)
+            timed[key] = (
+                embed_s * len(fold.parts["test"]) + (0 if cell.labels == "all" else pretraining_s)
+                if cell.mode == "joint"
+                else time_cell(fold, Cell(cell.classes, cell.labels, 0, cell.mode, arm), embed_s)
+            )
+    arms = {cell.arm for cell in planned if cell.mode == "linear"}
+    embedding = len(arms) * embed_s * len(fold.used) * n_folds
     total = embedding + sum(
         timed[cell.labels, cell.mode, cell.arm if cell.mode == FLOOR_MODE else UNTRAINED] for cell in planned
     )
     tables = time_tables(fold, planned, experiment.evaluate.bootstrap_draws)
-    return {"cells": len(planned), "embedding_s": embedding, "tables_s": tables, "seconds": total + tables}
+    return {
+        "cells": len(planned),
+        "pretraining_s": n_folds * sum(inside),
+        "embedding_s": embedding,
+        "tables_s": tables,
+        "seconds": n_folds * sum(inside) + total + tables,
+    }
 
 
 def time_tables(fold: Fold, planned: list[Cell], n_draws: int) -> float:

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from biocl.config import CONDITIONING, DataSpec, load_data, plain
+from biocl.config import load_data, plain
 from biocl.datasets.dataset import Dataset
 from biocl.datasets.registry import DATASETS, find_dataset
 from biocl.errors import DataError, UsageError
+from biocl.experiment import CONDITIONING, DataSpec
 from biocl.files import home
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.build import build_store, store_key

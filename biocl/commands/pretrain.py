@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from biocl.commands.joint import class_weights
 from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort, split_record
-from biocl.config import Experiment, to_yaml
+from biocl.config import to_yaml
 from biocl.errors import DataError
+from biocl.experiment import Experiment
 from biocl.files import write_json
 from biocl.objectives.alignment import alignment
 from biocl.objectives.batch import Batch
-from biocl.objectives.heads import balanced_class_weights
 from biocl.objectives.model import Model
-from biocl.objectives.spec import ContrastTerm, HeadTerm
+from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import acting, make_views
 from biocl.randomness import integer_seed
 from biocl.splits.file import write_splits
@@ -97,7 +98,8 @@ def pretrain(
     def load(indices: np.ndarray) -> Batch:
         return windows.batch(indices, target)
 
-    weights = class_weights_for(experiment, cohort, parts, target)
+    labels = windows.table.rows["label"][parts["train"]]
+    weights = class_weights(experiment, labels, len(windows.table.classes), target)
     task = Task(experiment.terms, experiment.views, plan, load, weights, windows.signal)
     if windows.n_aux and len(model.heads):
         model.fit_aux(torch.from_numpy(windows.table.aux[parts["train"]]))
@@ -143,18 +145,6 @@ def pretrain(
         {"steps": at.step, "epochs": at.epoch + (at.position > 0), "split": split.name, "scope": split.scope},
     )
     return run
-
-
-def class_weights_for(
-    experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device
-) -> torch.Tensor | None:
-    """Balanced class weights where a head asks for them."""
-    asked = [t for t in experiment.terms if isinstance(t, HeadTerm) and t.network.class_weights == "balanced"]
-    if not asked:
-        return None
-    labels = cohort.windows.table.rows["label"][parts["train"]].astype(np.int64)
-    n_outputs = len(cohort.windows.table.classes)
-    return balanced_class_weights(torch.from_numpy(labels), n_outputs).to(device)
 
 
 def validation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from biocl.commands.pretrain import pretrain
 from biocl.commands.setup import split_record
 from biocl.commands.study import Fold
 from biocl.errors import LeakageError, UsageError
-from biocl.files import read_json, write_json
+from biocl.files import digest, read_json, write_json
 from biocl.training.averaging import Weights
 from biocl.training.checkpoint import checkpoints, load_checkpoint, patient_hashes
 
@@ -49,7 +50,9 @@ def take_pretrained(fold: Fold, from_run: Path | None, folder: Path, *, one_fold
 
 def pretrain_inside(fold: Fold, run: Path) -> None:
     """Pretrain a fold on its training patients, in a folder inside the run's."""
-    inside = run / f"pretrain-fold{fold.number}"
+    words = re.findall(r"[A-Za-z0-9.]+", fold.variant)
+    of_variant = "-".join(["", *words, digest(fold.variant)[:6]]) if fold.variant else ""
+    inside = run / f"pretrain-fold{fold.number}{of_variant}"
     pretrain(fold.experiment, inside, device=str(fold.device), resume=True, fold=fold.number, cohort=fold.cohort)
     load_pretrained(fold, inside)
 
@@ -59,7 +62,13 @@ def load_pretrained(fold: Fold, run: Path) -> None:
     checkpoint = load_checkpoint(run / "checkpoints", fold.device)
     fold.marks = [*check_fits(checkpoint.state, fold, run), *check_unseen(checkpoint.state, fold, run)]
     fold.pretrained = checkpoint.best_weights
-    fold.encoder = {"run": str(run), "step": checkpoint.state["step"], "weights": weights_hash(fold.pretrained)}
+    fold.encoder = {
+        "fold": fold.number,
+        "variant": fold.variant,
+        "run": str(run),
+        "step": checkpoint.state["step"],
+        "weights": weights_hash(fold.pretrained),
+    }
     fold.take_fitted(checkpoint.fitted)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
             }
         )
     differences = []
-    for first, second in compared(list(found)):
+    for first, second in compared(list(found), folds[0].experiment.variants):
         pooled = pooled_difference(resampled[first], resampled[second])
         differences.append(
             {
@@ -122,15 +122,18 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
     return {"rows": rows, "differences": differences}
 
 
-def compared(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Pretrained against untrained in every mode, and the linear probe against each floor of features."""
+def compared(rows: Sequence[Row], variants: Collection[str] = ()) -> list[tuple[Row, Row]]:
+    """The experiment against its variants and the untrained encoder in every mode, and against each floor of features.
+
+    Floors are compared with the modes that stand for what was learned before fine-tuning: joint and linear.
+    """
     pairs = []
     for row in rows:
         classes, labels, mode, arm = row
         if arm != PRETRAINED:
             continue
-        others = [(classes, labels, mode, UNTRAINED)]
-        if mode == "linear":
+        others = [(classes, labels, mode, name) for name in (*variants, UNTRAINED)]
+        if mode in ("joint", "linear"):
             others += [
                 other
                 for other in rows

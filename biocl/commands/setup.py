@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from biocl.commands.prepare import open_store, window_table, windows_spec
-from biocl.config import Experiment
 from biocl.errors import DataError
+from biocl.experiment import Experiment
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
 from biocl.objectives.terms import needed_views

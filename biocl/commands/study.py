@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from biocl.commands.joint import train_jointly
 from biocl.commands.setup import Cohort, build_model
-from biocl.config import Experiment
 from biocl.evaluation.finetuning import Labelled, finetune_model, load_encoder, predict
 from biocl.evaluation.floors import FLOORS, floors_for, majority_proba
 from biocl.evaluation.floors import Windows as FloorWindows
 from biocl.evaluation.labels import LabelDraw, draw_labels, parse_labels
 from biocl.evaluation.probe import Probe, fit_probe
-from biocl.evaluation.protocol import FLOOR_MODE, PER_RECORDING, PRETRAINED, Cell
+from biocl.evaluation.protocol import FLOOR_MODE, PER_RECORDING, UNTRAINED, Cell
+from biocl.experiment import Experiment
 from biocl.files import new_folder, write_array
 from biocl.objectives.model import Model
 from biocl.training.averaging import Weights
@@ -29,7 +30,10 @@ from biocl.training.spec import FinetuneSpec
 
 @dataclass
 class Fold:
-    """One fold of a study: its rows, its pretrained weights and what is known of them, the features made so far."""
+    """One fold of a study: its rows, its pretrained weights and what is known of them, the features made so far.
+
+    `variant` is the name of the variant whose keys `experiment` has, empty for the experiment itself.
+    """
 
     experiment: Experiment
     cohort: Cohort
@@ -41,6 +45,7 @@ class Fold:
     encoder: dict[str, Any] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
     fitted: Fitted | None = None
+    variant: str = ""
 
     @cached_property
     def windows(self) -> Windows:
@@ -126,7 +131,7 @@ def relative_to_recording(values: np.ndarray, recording: np.ndarray, how: str) -
 def encoder_of(fold: Fold, arm: str) -> Model:
     """The pretrained encoder, or the same encoder with its initial weights."""
     model = build_model(fold.experiment, fold.windows, terms=[])
-    if arm == PRETRAINED:
+    if arm != UNTRAINED:
         assert fold.pretrained is not None
         load_encoder(model, fold.pretrained)
     return model.to(fold.device)
@@ -160,7 +165,8 @@ def predict_cell(fold: Fold, cell: Cell) -> np.ndarray:
     if cell.mode in ("linear", FLOOR_MODE):
         features = fold.features(cell.arm)
         return linear_probe(fold, data, rows, features, cell.draw).predict_proba(features[test])
-    return predict(tuned_model(fold, data, rows, cell), data, test, device=fold.device)
+    model = joint_model(fold, data, rows, cell) if cell.mode == "joint" else tuned_model(fold, data, rows, cell)
+    return predict(model, data, test, device=fold.device)
 
 
 def linear_probe(fold: Fold, data: Labelled, rows: np.ndarray, features: np.ndarray, draw: int) -> Probe:
@@ -173,6 +179,20 @@ def linear_probe(fold: Fold, data: Labelled, rows: np.ndarray, features: np.ndar
         spec=fold.experiment.evaluate.probe,
         seed=fold.experiment.seed + draw,
     )
+
+
+def joint_model(fold: Fold, data: Labelled, rows: np.ndarray, cell: Cell) -> Model:
+    """Encoder and head as they were trained together, by the labels of `rows` alone.
+
+    Where these are all there are, that is what pretraining left.
+    """
+    model = build_model(fold.experiment, fold.windows, n_outputs=len(data.classes)).to(fold.device)
+    if cell.labels == "all" and data.classes == tuple(fold.windows.table.classes):
+        assert fold.pretrained is not None
+        model.load_state_dict(fold.pretrained)
+    else:
+        train_jointly(model, fold.experiment, data, fold.parts["train"], rows, device=fold.device)
+    return model.eval()
 
 
 def tuned_model(
@@ -190,7 +210,7 @@ def tuned_model(
 
     return finetune_model(
         build,
-        fold.pretrained if cell.arm == PRETRAINED else None,
+        fold.pretrained if cell.arm != UNTRAINED else None,
         data,
         rows,
         data.among(fold.parts["validation"]),

@@ -8,7 +8,7 @@ every cell of a task, so that differences are paired.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from biocl.evaluation.spec import EvaluateSpec
@@ -34,9 +34,9 @@ class Cell:
     draw : int
         Which draw of labels.
     mode : str
-        ``linear``, ``partial``, ``full`` or ``floor``.
+        ``joint``, ``linear``, ``partial``, ``full`` or ``floor``.
     arm : str
-        ``pretrained``, ``untrained`` or the name of a floor.
+        ``pretrained``, the name of a variant, ``untrained`` or the name of a floor.
     fold : int
         Which fold of the split.
     """
@@ -75,13 +75,30 @@ class Cell:
 
 
 def cells(
-    spec: EvaluateSpec, class_sets: Sequence[tuple[str, ...]], floors: Sequence[str], n_folds: int = 1
+    spec: EvaluateSpec,
+    class_sets: Sequence[tuple[str, ...]],
+    floors: Sequence[str],
+    n_folds: int = 1,
+    variants: Mapping[str, bool] | None = None,
 ) -> Iterator[Cell]:
-    """Every cell of a protocol, fold by fold and cheap modes first."""
+    """Every cell of a protocol, fold by fold and cheap modes first.
+
+    Parameters
+    ----------
+    spec : EvaluateSpec
+    class_sets : sequence of tuple of str
+    floors : sequence of str
+    n_folds : int
+    variants : mapping of str to bool, optional
+        Names of the variants, and whether each trains a head of its own (for mode ``joint``).
+    """
+    variants = variants or {}
     rows: list[tuple[str, str]] = [(FLOOR_MODE, floor) for floor in floors]
+    if "joint" in spec.modes:
+        rows += [("joint", PRETRAINED), *(("joint", name) for name, has_head in variants.items() if has_head)]
     for mode in ("linear", "partial", "full"):
         if mode in spec.modes:
-            rows += [(mode, PRETRAINED), (mode, UNTRAINED)]
+            rows += [(mode, PRETRAINED), *((mode, name) for name in variants), (mode, UNTRAINED)]
     for fold in range(n_folds):
         for mode, arm in rows:
             for classes in class_sets:
@@ -94,4 +111,6 @@ def title_of(mode: str, arm: str) -> str:
     """How a row is called in tables."""
     if mode == "full" and arm == UNTRAINED:
         return "from scratch"
+    if mode == "joint" and arm == PRETRAINED:
+        return "trained together"
     return arm

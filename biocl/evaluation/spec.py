@@ -58,8 +58,9 @@ class EvaluateSpec(Spec):
     """Draws of labelled patients (or windows) for each size but all."""
     lacking_class: Literal["error", "mark"] = "mark"
     """What happens when a draw has no window of a class."""
-    modes: Annotated[list[Literal["linear", "partial", "full"]], Field(min_length=1)] = ["linear"]
-    """How labels are used; partial and full follow the keys of finetune:."""
+    modes: Annotated[list[Literal["joint", "linear", "partial", "full"]], Field(min_length=1)] = ["linear"]
+    """How labels are used: joint is the head that is trained with the encoder (a term head: classification), linear a
+    probe of the finished encoder; partial and full follow the keys of finetune:."""
     probe: ProbeSpec = ProbeSpec()
     """The linear probe of mode linear and of the floors."""
     per_recording: Literal["none", "centre", "deviation"] = "none"

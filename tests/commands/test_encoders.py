@@ -16,9 +16,10 @@ from biocl.commands.finetune import finetune
 from biocl.commands.plan import make_plan
 from biocl.commands.prepare import open_store
 from biocl.commands.pretrain import pretrain
-from biocl.config import Experiment, load_experiment, walk_keys
+from biocl.config import load_experiment, walk_keys
 from biocl.encoders.spec import NAMES
 from biocl.errors import UsageError
+from biocl.experiment import Experiment
 from biocl.files import read_json
 from biocl.training.checkpoint import load_checkpoint
 

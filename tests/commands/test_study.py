@@ -14,14 +14,16 @@ import torch
 from biocl.commands import study
 from biocl.commands.evaluate import evaluate
 from biocl.commands.finetune import finetune
-from biocl.commands.pretrain import class_weights_for, pretrain, validation
+from biocl.commands.joint import class_weights
+from biocl.commands.pretrain import pretrain, validation
 from biocl.commands.pretrained import load_pretrained
 from biocl.commands.setup import Cohort, build_model, epoch_plan
 from biocl.commands.study import Fold, draw_for, encoder_of, linear_probe, predict_cell, tuned_model
-from biocl.config import Experiment, load_experiment
+from biocl.config import load_experiment
 from biocl.evaluation.finetuning import Labelled, load_encoder, predict
 from biocl.evaluation.floors import FLOORS
 from biocl.evaluation.protocol import PRETRAINED, UNTRAINED, Cell
+from biocl.experiment import Experiment
 from biocl.files import read_json
 from biocl.training.checkpoint import load_checkpoint
 from biocl.training.data import embed
@@ -205,10 +207,11 @@ def test_what_a_supervised_pretraining_fits_is_of_training_windows(small_cohort:
     aux = cohort.windows.table.aux[parts["train"]].astype(np.float64)
     np.testing.assert_allclose(kept["heads.classification.aux_mean"], aux.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(kept["heads.classification.aux_std"], aux.std(axis=0, ddof=1), rtol=1e-5)
-    counts = np.bincount(cohort.windows.table.label[parts["train"]], minlength=3)
-    found = class_weights_for(experiment, cohort, parts, CPU)
+    labels = cohort.windows.table.label[parts["train"]]
+    counts = np.bincount(labels, minlength=3)
+    found = class_weights(experiment, labels, 3, CPU)
     np.testing.assert_allclose(found, counts.sum() / (3 * counts), rtol=1e-6)
-    assert class_weights_for(experiment_of(cohort, HEAD % "none"), cohort, parts, CPU) is None
+    assert class_weights(experiment_of(cohort, HEAD % "none"), labels, 3, CPU) is None
 
 
 def test_batches_hold_what_was_asked_of_training_rows_and_change_between_epochs(small_cohort: Cohort) -> None:

@@ -11,9 +11,10 @@ import pytest
 from biocl.commands.plan import make_plan
 from biocl.commands.pretrain import pretrain
 from biocl.commands.setup import open_cohort
-from biocl.config import Experiment, load_experiment
+from biocl.config import load_experiment
 from biocl.datasets.arrays import array_dataset
 from biocl.errors import UsageError
+from biocl.experiment import Experiment
 from biocl.signals.recording import Channel
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.build import build_store

@@ -349,7 +349,7 @@ def test_batches_carry_the_mask(holed: Store) -> None:
 
 def test_the_configuration_leaves_windows_out(store: Store, tmp_path: Path) -> None:
     from biocl.commands.prepare import window_table
-    from biocl.config import DataSpec
+    from biocl.experiment import DataSpec
 
     keys = {
         "store": str(store.path),

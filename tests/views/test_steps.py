@@ -8,8 +8,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from biocl.commands.configs import explain_key
-from biocl.config import Experiment, load_experiment, to_yaml
+from biocl.config import load_experiment, to_yaml
 from biocl.errors import UsageError
+from biocl.experiment import Experiment
 from biocl.views.spec import STEPS, FrequencyShift, MaskStep, Reflect, Reverse, SignFlip, ViewSpec
 
 VIEWS = TypeAdapter(ViewSpec)

@@ -1,0 +1,151 @@
+"""The experiment: every key that a YAML file may hold, assembled from the rooms' own specs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from biocl.encoders.spec import EncoderSpec
+from biocl.errors import UsageError
+from biocl.evaluation.labels import parse_labels
+from biocl.evaluation.spec import EvaluateSpec
+from biocl.files import digest
+from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.view_rules import view_refusal
+from biocl.sampling.spec import BatchSpec, HierarchicalBatch
+from biocl.signals.spec import ConditioningSpec
+from biocl.spec import Spec
+from biocl.splits.spec import SplitSpec
+from biocl.store.spec import QualitySpec, TrialsSpec, WindowsSpec
+from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, TrainSpec
+from biocl.views.spec import ViewSpec
+
+# Keys of `data:` that say how the store is made; the others say how it is read.
+CONDITIONING = tuple(ConditioningSpec.model_fields)
+VariantName = Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=60)]
+
+
+class DataSpec(ConditioningSpec):
+    """Which recordings, how they are conditioned, cut and labelled."""
+
+    dataset: str | None = None
+    """Name of a data set (`biocl data list`); its store is found under $BIOCL_HOME/stores, or made."""
+    store: str | None = None
+    """Path of a prepared store, instead of looking it up by name."""
+    raw: str | None = None
+    """Folder of the native files, if the store is still to be made."""
+    windows: WindowsSpec | None = None
+    """How windows are cut; default: what suits the data set."""
+    trials: TrialsSpec | None = None
+    """What a trial is; default: what suits the data set."""
+    classes: Annotated[list[str], Field(min_length=1)] | None = None
+    """Labels that count, in order; windows with another label are left out. Default: the data set's."""
+    quality: QualitySpec = QualitySpec()
+    """Thresholds beyond which windows are left out; default: none."""
+    aux: Literal["rr-intervals"] | None = None
+    """Scalar inputs beside the window, joined before the head or probe."""
+    input_scale: InputScale = "recording"
+    """z-score of the input, with the statistics of the window, of its trial, of its recording, or of all training
+    windows (train: fitted after the split, kept in the checkpoint)."""
+    align: AlignSpec | None = None
+    """Euclidean alignment after scaling, fitted on training windows and kept in the checkpoint; null for none."""
+
+    @model_validator(mode="after")
+    def _has_source(self) -> DataSpec:
+        if self.dataset is None and self.store is None:
+            raise ValueError("give data.dataset (a name) or data.store (a path)")
+        return self
+
+    @property
+    def conditioning(self) -> ConditioningSpec:
+        """The part that the store depends on."""
+        return ConditioningSpec(**{name: getattr(self, name) for name in CONDITIONING})
+
+
+class Experiment(Spec):
+    """One YAML file: one run."""
+
+    name: Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=100)] = "run"
+    """Name of the run folder, and of the method in tables."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every random stream: weights, batches, views, dropout, draws."""
+    data: DataSpec
+    """Which recordings, how they are conditioned, cut and labelled."""
+    split: SplitSpec
+    """Who is train, validation and test."""
+    batch: BatchSpec = HierarchicalBatch(kind="hierarchical", n_patients=8, n_trials=2, n_samples=8)
+    """Which windows meet in a batch."""
+    views: dict[str, ViewSpec] = {"clean": []}
+    """Named augmentations; each name is drawn and encoded once a step."""
+    encoder: EncoderSpec
+    """The network from windows to latents."""
+    projectors: dict[str, ProjectorSpec] = {}
+    """Networks between latents and criteria; named once, used by one term or shared."""
+    terms: list[Term]
+    """The summands of the loss."""
+    train: TrainSpec = TrainSpec(steps=1000)
+    """How long and how pretraining runs."""
+    finetune: FinetuneSpec = FinetuneSpec()
+    """How labels are used by fine-tuning."""
+    evaluate: EvaluateSpec = EvaluateSpec()
+    """Which protocol is run."""
+    variants: dict[VariantName, dict[str, Any]] = {}
+    """The same experiment with other keys, each a row beside it in every table of evaluate, on the same patients:
+    {name: {terms.1.weight: 0, …}}. An ablation, or rival methods."""
+
+    @field_validator("finetune", mode="before")
+    @classmethod
+    def _label_unit(cls, finetune: Any) -> Any:
+        # Before the type check, so that a bare number is told about units rather than about strings.
+        if isinstance(finetune, dict) and "labels" in finetune:
+            try:
+                return {**finetune, "labels": parse_labels(str(finetune["labels"])).text}
+            except UsageError as error:
+                raise ValueError(f"labels: {error.what}. {error.fix}") from error
+        return finetune
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Experiment:
+        for number, term in enumerate(self.terms):
+            for view in term.views:
+                if view not in self.views:
+                    raise ValueError(f"terms[{number}] names the view {view!r}, which views: does not define")
+            refusal = view_refusal(term, self.views) if isinstance(term, ContrastTerm) else None
+            if refusal is not None:
+                raise ValueError(f"terms[{number}] {refusal}")
+            project = getattr(term, "project", None)
+            for name in project.values() if isinstance(project, dict) else [project]:
+                if name is not None and name not in self.projectors:
+                    raise ValueError(f"terms[{number}] names the projector {name!r}, which projectors: does not define")
+        for name, steps in [*self.views.items(), ("finetune.view", self.finetune.view)]:
+            masks_hidden = any(getattr(step, "at", None) == "hidden" for step in steps)
+            if masks_hidden and not self.encoder.takes_hidden_mask:
+                raise ValueError(
+                    f"the view {name} masks the encoder's hidden sequence of steps, and this encoder has none: "
+                    "mask the signal with at: input"
+                )
+        titles = [term.title for term in self.terms]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f"two terms are called {title!r}: give one a label:")
+        if not any(term.weight > 0 for term in self.terms):
+            raise ValueError("every term has weight 0, so nothing would be learned")
+        if "joint" in self.evaluate.modes and not self.has_head:
+            raise ValueError(
+                "evaluate.modes: joint judges the head that is trained with the encoder, and no term is one"
+            )
+        for reserved in ("pretrained", "untrained"):
+            if reserved in self.variants:
+                raise ValueError(f"variants: {reserved} is the name of another row of every table")
+        return self
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a classification head is trained together with the encoder."""
+        return any(isinstance(term, HeadTerm) and term.weight > 0 for term in self.terms)
+
+    @property
+    def pretraining_digest(self) -> str:
+        """Hash of everything that pretraining depends on (not of what comes after)."""
+        return digest(self.model_dump(mode="json", exclude={"name", "finetune", "evaluate", "variants"}))
