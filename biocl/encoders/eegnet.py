@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biocl.encoders.encoder import Encoder, samples_of, seen_by_a_step
+from biocl.encoders.fast_conv import DepthwiseConv1d
 from biocl.encoders.spec_eeg import EEGNetSpec
 
 
@@ -83,7 +84,7 @@ class SeparableStage(nn.Module):
 
     def __init__(self, width: int, n_pointwise: int, kernel: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(width, width, kernel, padding="same", groups=width, bias=False)
+        self.depthwise = DepthwiseConv1d(width, kernel)
         self.pointwise = nn.Conv1d(width, n_pointwise, 1, bias=False)
         self.norm = batch_norm(n_pointwise)
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biocl.encoders.encoder import Encoder, odd_samples_of, samples_of, seen_by_a_step
+from biocl.encoders.fast_conv import DepthwiseConv1d, filtered
 from biocl.encoders.spec_eeg import IFNetSpec
 from biocl.errors import UsageError
 
@@ -60,7 +61,7 @@ class IFNet(Encoder):
                 ),
                 nn.ModuleList(
                     nn.Sequential(
-                        nn.Conv1d(spec.width, spec.width, kernel, padding="same", groups=spec.width, bias=False),
+                        DepthwiseConv1d(spec.width, kernel),
                         nn.BatchNorm1d(spec.width),
                     )
                     for kernel in kernels
@@ -84,10 +85,7 @@ class IFNet(Encoder):
         """Windows (B, n_chans, n_times) to (B, n_bands * n_chans, n_times), band by band."""
         if self.band_pass.shape[1] == 1:
             return x
-        n_samples, n_chans, n_times = x.shape
-        taps = self.band_pass.unsqueeze(1).to(x.dtype)
-        bands = F.conv1d(x.reshape(-1, 1, n_times), taps, padding="same")
-        return bands.reshape(n_samples, n_chans, -1, n_times).transpose(1, 2).reshape(n_samples, -1, n_times)
+        return filtered(x, self.band_pass).flatten(1, 2)
 
 
 def band_filters(bands: list[list[float]], sfreq: float) -> np.ndarray:

@@ -198,7 +198,8 @@ def test_receptive_field(case: str) -> None:
     x = noise(encoder, n_samples=4, n_times=min(n_times, 600), dtype=torch.float64).requires_grad_()
     out = encoder(x)
     (grad,) = torch.autograd.grad(out[:, out.shape[1] // 2].sum(), x)
-    seen = grad.abs().amax(dim=(0, 1)).nonzero().flatten()
+    strength = grad.abs().amax(dim=(0, 1))
+    seen = (strength > 1e-9 * strength.max()).nonzero().flatten()  # an FFT leaves rounding errors everywhere
     span = int(seen.max() - seen.min()) + 1
     assert span <= encoder.receptive_field
     # It is reported, not guessed from above: nearly all of it is seen.
