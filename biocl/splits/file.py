@@ -23,6 +23,8 @@ class FoldFile(Spec):
 
     fold: int | None = None
     """Its number; default: its place in the file, from 0."""
+    repeat: int = Field(default=0, ge=0)
+    """Which draw it belongs to, where the whole protocol was drawn several times."""
     train: list[str]
     validation: list[str] = Field(default_factory=list)
     test: list[str] = Field(default_factory=list)
@@ -109,6 +111,7 @@ def split_of(content: SplitFile, fold: FoldFile, number: int) -> Split:
         seed=content.seed,
         fold=number if fold.fold is None else fold.fold,
         patient=content.patient,
+        repeat=fold.repeat,
     )
 
 

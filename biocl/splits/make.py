@@ -11,8 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError, LeakageError, UsageError
+from biocl.splits.chronological import chronological_splits
 from biocl.splits.file import read_splits, splits_from_json
-from biocl.splits.spec import FileSplit, KFoldSplit, LeaveOneOutSplit, NamedSplit, Patient, RandomSplit, Scope
+from biocl.splits.spec import (
+    ChronologicalKFoldSplit,
+    ChronologicalSplit,
+    FileSplit,
+    KFoldSplit,
+    LeaveOneOutSplit,
+    NamedSplit,
+    Patient,
+    RandomSplit,
+    Scope,
+)
 from biocl.splits.split import PARTS, Split
 from biocl.splits.splitters import patient_splits, time_splits, trial_numbers, trial_splits
 from biocl.store.names import did_you_mean
@@ -20,7 +31,13 @@ from biocl.store.table import WindowTable
 
 
 def make_splits(
-    spec: NamedSplit | FileSplit | RandomSplit | KFoldSplit | LeaveOneOutSplit,
+    spec: NamedSplit
+    | FileSplit
+    | RandomSplit
+    | KFoldSplit
+    | LeaveOneOutSplit
+    | ChronologicalSplit
+    | ChronologicalKFoldSplit,
     table: WindowTable,
     dataset_splits: Mapping[str, Mapping[str, Any]] | None = None,
     *,
@@ -60,6 +77,8 @@ def make_splits(
             splits = splits_from_json({"name": spec.name, **known[spec.name]}, f"the data set's split {spec.name!r}")
         case FileSplit():
             splits = read_splits(Path(spec.file))
+        case ChronologicalSplit() | ChronologicalKFoldSplit():
+            splits = chronological_splits(table, spec)
         case _ if spec.scope == "patient":
             splits = patient_splits(table, spec)
         case RandomSplit() | KFoldSplit() if spec.scope == "time":

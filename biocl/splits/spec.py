@@ -64,9 +64,7 @@ class RandomSplit(DrawnSplit):
     @model_validator(mode="after")
     def fractions_add_up(self) -> RandomSplit:
         """Train and test need something, and the three make a whole."""
-        train, validation, test = self.fractions
-        if train <= 0 or test <= 0 or validation < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError("fractions are train, validation, test: they add up to 1, only validation may be 0")
+        check_fractions(self.fractions)
         return self
 
 
@@ -79,6 +77,16 @@ class KFoldSplit(DrawnSplit):
     """Number of folds; each unit is tested once."""
     validation: float = Field(default=0.2, ge=0, lt=0.5)
     """Share of what is not tested that is validation."""
+    repeats: int = Field(default=1, ge=1)
+    """Draws of the folds, each with a seed of its own; folds are numbered on. Scores are means over the draws, so
+    that a patient who is tested several times counts once."""
+
+    @model_validator(mode="after")
+    def repeats_are_draws(self) -> KFoldSplit:
+        """Folds in time order draw nothing, so they have nothing to repeat."""
+        if self.repeats > 1 and self.scope == "time":
+            raise ValueError("repeats are draws of their own, and scope: time draws nothing: leave repeats out")
+        return self
 
 
 class LeaveOneOutSplit(DrawnSplit):
@@ -90,6 +98,56 @@ class LeaveOneOutSplit(DrawnSplit):
     """Share of what is not tested that is validation."""
     scope: Literal["patient"] = "patient"
     """Who or what is kept apart; only patient may be called patient-independent."""
+
+
+class InTime(AnySplit):
+    """What splits inside patients share: whole trials, cut along each patient's time."""
+
+    per_patient: bool = False
+    """A model for every patient, trained and tested on this patient's trials alone, with folds of its own; otherwise
+    all patients' training trials train one model."""
+
+    @model_validator(mode="after")
+    def trials_are_apart(self) -> InTime:
+        """These splits have everybody on both sides, so the configuration has to say it."""
+        if self.scope != "trial":
+            raise ValueError(
+                "this kind has every patient in training and in test and keeps whole trials apart: write scope: trial"
+            )
+        return self
+
+
+class ChronologicalSplit(InTime):
+    """Of every patient and class the first trials train and the last are tested."""
+
+    kind: Literal["chronological"]
+    """Which form this is; each has keys of its own."""
+    fractions: list[float] = Field(default=[0.8, 0.0, 0.2], min_length=3, max_length=3)
+    """Shares of train, validation and test, in this order of time, of each patient's trials of each class."""
+
+    @model_validator(mode="after")
+    def fractions_add_up(self) -> ChronologicalSplit:
+        """As in a random split."""
+        check_fractions(self.fractions)
+        return self
+
+
+class ChronologicalKFoldSplit(InTime):
+    """Of every patient and class a run of neighbouring trials is tested, each trial once."""
+
+    kind: Literal["chronological-k-fold"]
+    """Which form this is; each has keys of its own."""
+    n_folds: int = Field(default=5, ge=2)
+    """Number of runs, which differ by at most one trial; each is tested once."""
+    validation: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of each patient's and class's trials not tested that is validation: the last ones in time."""
+
+
+def check_fractions(fractions: list[float]) -> None:
+    """Train and test need something, and the three make a whole."""
+    train, validation, test = fractions
+    if train <= 0 or test <= 0 or validation < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError("fractions are train, validation, test: they add up to 1, only validation may be 0")
 
 
 def split_form(value: Any) -> str:
@@ -106,10 +164,13 @@ SplitSpec = Annotated[
     | Annotated[FileSplit, Tag("file")]
     | Annotated[RandomSplit, Tag("random")]
     | Annotated[KFoldSplit, Tag("k-fold")]
-    | Annotated[LeaveOneOutSplit, Tag("leave-one-out")],
+    | Annotated[LeaveOneOutSplit, Tag("leave-one-out")]
+    | Annotated[ChronologicalSplit, Tag("chronological")]
+    | Annotated[ChronologicalKFoldSplit, Tag("chronological-k-fold")],
     Discriminator(
         split_form,
         custom_error_type="split_form",
-        custom_error_message="a split is {name: …}, {file: …} or {kind: random | k-fold | leave-one-out}",
+        custom_error_message="a split is {name: …}, {file: …} or {kind: random | k-fold | leave-one-out | "
+        "chronological | chronological-k-fold}",
     ),
 ]

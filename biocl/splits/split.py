@@ -44,6 +44,9 @@ class Split:
         marked.
     marks : tuple of str
         What every table of its results has to say.
+    repeat : int
+        Which draw of the whole protocol the fold belongs to, where it is drawn several times: the folds of a draw
+        judge the patients once, and the draws are repeats of it.
     patient : {"patient", "record"}
         Whether the names in `parts` are people, or records of whom nobody knows.
 
@@ -67,6 +70,7 @@ class Split:
     seed: int = 0
     fold: int = 0
     patient: Patient = "patient"
+    repeat: int = 0
 
     def __post_init__(self) -> None:
         check_lists(self)
@@ -117,6 +121,8 @@ def splits_to_json(splits: Sequence[Split]) -> dict[str, Any]:
 def fold_to_json(split: Split) -> dict[str, Any]:
     """One fold of a split file."""
     fold: dict[str, Any] = {"fold": split.fold, **{part: list(split.parts[part]) for part in PARTS}}
+    if split.repeat:
+        fold["repeat"] = split.repeat
     for key in ("only", "intervals", "trials"):
         narrowed = getattr(split, key)
         if narrowed:

@@ -98,6 +98,8 @@ def k_fold_parts(units: Units, spec: KFoldSplit) -> Iterator[NDArray[np.int64]]:
         fold 1  tr  te  tr  va  te  tr               n_folds 3, validation .25
         fold 2  va  tr  te  tr  tr  te
 
+    With `repeats` the folds of the next draw follow.
+
     Yields
     ------
     ndarray of int, shape (n_units,)
@@ -110,9 +112,11 @@ def k_fold_parts(units: Units, spec: KFoldSplit) -> Iterator[NDArray[np.int64]]:
             f"Ask for at most {len(units.keys)} folds",
         )
     equal = seats_or_error([1.0] * spec.n_folds, units)
-    fold_of = deal_units(units.presence, equal, stream(spec.seed, "split", "k-fold"))
-    for fold in range(spec.n_folds):
-        yield with_validation(units, fold_of == fold, spec.validation, spec.seed, fold)
+    for repeat in range(spec.repeats):
+        names: tuple[str | int, ...] = ("split", "k-fold", repeat) if repeat else ("split", "k-fold")
+        fold_of = deal_units(units.presence, equal, stream(spec.seed, *names))
+        for fold in range(spec.n_folds):
+            yield with_validation(units, fold_of == fold, spec.validation, spec.seed, repeat * spec.n_folds + fold)
 
 
 def leave_one_out_parts(units: Units, spec: LeaveOneOutSplit) -> Iterator[NDArray[np.int64]]:
@@ -168,6 +172,7 @@ def patient_splits(table: WindowTable, spec: RandomSplit | KFoldSplit | LeaveOne
             parts={part: chosen(units.keys, parts == code) for code, part in enumerate(PARTS)},
             seed=spec.seed,
             fold=fold,
+            repeat=repeat_of(spec, fold),
         )
         for fold, parts in enumerate(dealt(units, spec))
     ]
@@ -184,8 +189,14 @@ def trial_splits(table: WindowTable, spec: RandomSplit | KFoldSplit | LeaveOneOu
                 here = trials.setdefault(part, {})
                 here[recording] = (*here.get(recording, ()), number)
         patients = {part: owners(table, trials.get(part, {})) for part in PARTS}
-        splits.append(Split(spec.kind, "trial", patients, trials=trials, seed=spec.seed, fold=fold))
+        repeat = repeat_of(spec, fold)
+        splits.append(Split(spec.kind, "trial", patients, trials=trials, seed=spec.seed, fold=fold, repeat=repeat))
     return splits
+
+
+def repeat_of(spec: RandomSplit | KFoldSplit | LeaveOneOutSplit, fold: int) -> int:
+    """Which draw of the folds a fold belongs to."""
+    return fold // spec.n_folds if isinstance(spec, KFoldSplit) else 0
 
 
 def dealt(units: Units, spec: RandomSplit | KFoldSplit | LeaveOneOutSplit) -> Iterator[NDArray[np.int64]]:
