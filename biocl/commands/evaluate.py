@@ -10,7 +10,7 @@ from typing import Any
 
 from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
 from biocl.commands.results import format_results, patient_lines, tabulate
-from biocl.commands.setup import Cohort, check_judged, check_signal, open_cohort, split_record
+from biocl.commands.setup import Cohort, check_judged, check_repeats, check_signal, open_cohort, split_record
 from biocl.commands.study import (
     Fold,
     draw_for,
@@ -60,6 +60,7 @@ def evaluate(
     cohort = open_cohort(experiment)
     n_folds = len(cohort.splits)
     parts = [cohort.parts(fold) for fold in range(n_folds)]
+    check_repeats(parts, cohort.splits)
     records = [split_record(split, cohort.windows, parts[i]) for i, split in enumerate(cohort.splits)]
     marks = list(dict.fromkeys([*(mark for split in cohort.splits for mark in split.marks), *cohort.windows.marks]))
     target = resolve_device(device)

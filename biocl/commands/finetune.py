@@ -15,7 +15,7 @@ from biocl.commands.setup import check_judged, open_cohort, split_record
 from biocl.commands.study import Fold, draw_for, linear_probe, tuned_model
 from biocl.config import to_yaml
 from biocl.evaluation.finetuning import Labelled, predict
-from biocl.evaluation.intervals import bootstrap_mean, bootstrap_metrics
+from biocl.evaluation.intervals import bootstrap_mean, bootstrap_metrics, units_to_resample
 from biocl.evaluation.metrics import METRICS, metrics_by_level, metrics_by_unit
 from biocl.evaluation.probe import Probe
 from biocl.evaluation.protocol import PRETRAINED, Cell
@@ -116,14 +116,16 @@ def judge(
     proba: np.ndarray,
     marks: list[str],
 ) -> str:
-    """Metrics with intervals over patients, predictions per window and per patient, and the table."""
+    """Metrics with intervals over patients (see `units_to_resample`), predictions per window and patient, the table."""
     table = fold.windows.table
     y = data.labels(test)
     patients = np.array(table.names["patient"])[table.rows["patient"][test]]
     own = metrics_by_unit(y, proba, patients, data.classes)
     n_draws = experiment.evaluate.bootstrap_draws
-    over_windows = bootstrap_metrics(y, proba, patients, data.classes, n_draws=n_draws)
-    per_patient = {name: bootstrap_mean([row[name] for row in own.values()], n_draws=n_draws) for name in METRICS}
+    word, units = units_to_resample(fold.cohort.splits[fold.number].scope, patients, table.rows["trial"][test])
+    over_windows = bootstrap_metrics(y, proba, units, data.classes, n_draws=n_draws)
+    scored = own if word == "patients" else metrics_by_unit(y, proba, units, data.classes)
+    per_patient = {name: bootstrap_mean([row[name] for row in scored.values()], n_draws=n_draws) for name in METRICS}
     write_text(run / "predictions.csv", prediction_lines(fold, data, test, proba, y, patients, own))
     write_json(
         run / "results.json",
@@ -133,6 +135,7 @@ def judge(
             "labels": experiment.finetune.labels,
             "mode": experiment.finetune.mode,
             "n_test_patients": len(own),
+            "unit": word,
             "n_test_windows": len(test),
             "over_windows": {name: interval.to_json() for name, interval in over_windows.items()},
             "per_patient": {name: interval.to_json() for name, interval in per_patient.items()},
@@ -143,9 +146,9 @@ def judge(
         f"protocol: {protocol_name(experiment, fold.cohort, fold.number)}",
         *(f"MARKED: {mark}" for mark in marks),
         f"{experiment.finetune.mode} fine-tuning with {experiment.finetune.labels} labelled; {len(own)} test patients, "
-        f"{len(test)} windows; [bootstrap interval over patients]",
+        f"{len(test)} windows; [bootstrap interval over {word}]",
         markdown(
-            ["metric", "over windows", "mean over patients"],
+            ["metric", "over windows", f"mean over {word}"],
             [
                 [
                     name,

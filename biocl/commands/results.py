@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +20,81 @@ from biocl.evaluation.intervals import (
     paired_difference,
     pooled_difference,
     resample_metrics,
+    units_to_resample,
 )
-from biocl.evaluation.metrics import AGGREGATIONS, aggregate, has_one_label, metrics_by_unit
+from biocl.evaluation.metrics import AGGREGATIONS, aggregate, has_one_label, metrics_by_unit, own_scores
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, title_of
 from biocl.evaluation.tables import markdown, number, with_interval
+from biocl.evaluation.within_folds import complete_folds, fold_of_units
 
 Row = tuple[tuple[str, ...], str, str, str]
 
 
-def truth(folds: Sequence[Fold], classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and patient names of a task's test windows, fold after fold."""
-    labels, patients = [], []
+@dataclass(frozen=True)
+class Tested:
+    """The test windows of a task, in an order that all repeats of the split share.
+
+    Attributes
+    ----------
+    y, patient : numpy.ndarray, shape (n,)
+        Labels and names of patients.
+    unit : numpy.ndarray, shape (n,)
+        What intervals are over: the patient, or the trial of a study within few patients.
+    word : str
+        ``"patients"`` or ``"trials"``.
+    fold : numpy.ndarray of int, shape (n_repeats, n)
+        Which fold tests a window in each repeat.
+    order : tuple of numpy.ndarray of int, one for each repeat, each of shape (n,)
+        Puts the windows of a repeat's folds, one fold after another, in the shared order.
+    """
+
+    y: np.ndarray
+    patient: np.ndarray
+    unit: np.ndarray
+    word: str
+    fold: np.ndarray
+    order: tuple[np.ndarray, ...]
+
+
+def tested_windows(folds: Sequence[Fold], classes: tuple[str, ...]) -> Tested:
+    """The test windows of a task: fold after fold, or as the table has them where the split is repeated."""
+    table = folds[0].windows.table
+    own: dict[int, list[tuple[int, np.ndarray]]] = {}
     for fold in folds:
-        data = Labelled.make(fold.windows, list(classes))
-        test = data.among(fold.parts["test"])
-        labels.append(data.labels(test))
-        patients.append(np.array(fold.windows.table.names["patient"])[data.patients(test)])
-    return np.concatenate(labels), np.concatenate(patients)
+        rows = Labelled.make(fold.windows, list(classes)).among(fold.parts["test"])
+        own.setdefault(repeat_of(fold), []).append((fold.number, rows))
+    rows_of = [np.concatenate([rows for _, rows in own[repeat]]) for repeat in sorted(own)]
+    numbers = [np.concatenate([np.full(len(rows), n) for n, rows in own[repeat]]) for repeat in sorted(own)]
+    repeated = len(own) > 1
+    order = tuple(np.argsort(rows, kind="stable") if repeated else np.arange(len(rows)) for rows in rows_of)
+    rows = rows_of[0][order[0]]
+    data = Labelled.make(folds[0].windows, list(classes))
+    patients = np.array(table.names["patient"])[data.patients(rows)]
+    word, unit = units_to_resample(folds[0].cohort.splits[folds[0].number].scope, patients, table.rows["trial"][rows])
+    fold_of = np.stack([fold[places] for fold, places in zip(numbers, order, strict=True)])
+    return Tested(data.labels(rows), patients, unit, word, fold_of, order)
 
 
-def predictions_by_row(planned: Sequence[Cell], folder: Path) -> dict[Row, np.ndarray]:
-    """Probabilities (n_draws, n_test, n_classes) of every table row, folds one after another."""
-    rows: dict[Row, dict[int, list[np.ndarray]]] = {}
+def repeat_of(fold: Fold) -> int:
+    """Which draw of the whole split a fold belongs to."""
+    return fold.cohort.splits[fold.number].repeat
+
+
+def predictions_by_row(
+    folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, tested: dict[tuple[str, ...], Tested]
+) -> dict[Row, np.ndarray]:
+    """Probabilities (n_draws * n_repeats, n_test, n_classes) of every table row: the repeats of each draw in turn."""
+    rows: dict[Row, dict[tuple[int, int], list[np.ndarray]]] = {}
     for cell in planned:
         proba = load_prediction(folder, cell)
         assert proba is not None
-        rows.setdefault(cell.row, {}).setdefault(cell.draw, []).append(proba)
-    return {row: np.stack([np.concatenate(draws[d]) for d in sorted(draws)]) for row, draws in rows.items()}
+        rows.setdefault(cell.row, {}).setdefault((cell.draw, repeat_of(folds[cell.fold])), []).append(proba)
+    found = {}
+    for row, runs in rows.items():
+        order = tested[row[0]].order
+        whole = [np.concatenate(runs[key]) for key in sorted(runs)]
+        found[row] = np.stack([proba[order[i % len(order)]] for i, proba in enumerate(whole)])
+    return found
 
 
 def own_metric(y: np.ndarray, patients: np.ndarray) -> str:
@@ -56,41 +105,56 @@ def own_metric(y: np.ndarray, patients: np.ndarray) -> str:
     return "accuracy" if has_one_label(y, patients) else "macro_f1"
 
 
-def patient_scores(y: np.ndarray, proba: np.ndarray, patients: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
-    """Each patient's own score (see `own_metric`), averaged over draws."""
+def patient_scores(y: np.ndarray, proba: np.ndarray, patients: np.ndarray, classes: Sequence[str]) -> dict[Any, float]:
+    """Each patient's (or trial's) own score (see `own_metric`), averaged over draws and repeats of the split."""
     metric = own_metric(y, patients)
-    tables = [metrics_by_unit(y, draw, patients, classes) for draw in proba]
-    return {name: float(np.mean([table[name][metric] for table in tables])) for name in tables[0]}
+    tables = [own_scores(y, draw, patients, classes, metric) for draw in proba]
+    return {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}
 
 
 def patient_level(
-    y: np.ndarray, proba: np.ndarray, patients: np.ndarray, classes: Sequence[str], n_draws: int
+    y: np.ndarray,
+    proba: np.ndarray,
+    patients: np.ndarray,
+    classes: Sequence[str],
+    n_draws: int,
+    fold: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Metrics with one row a patient, by aggregation; empty where a patient has windows of several labels."""
+    """Metrics with one row a patient (or trial), by aggregation; empty where one has windows of several labels.
+
+    A patient whom several repeats of the split test has one aggregate in each of them, since each is a classifier's
+    verdict of its own; the repeats' metrics are averaged. `fold` is (n_repeats, n), for draws in their order again.
+    """
     if not has_one_label(y, patients):
         return {}
     found: dict[str, Any] = {}
+    folds = None
+    if fold is not None and len(np.unique(fold)) > 1:
+        folds = np.tile([fold_of_units(one, patients) for one in fold], (len(proba) // len(fold), 1))
     for how in AGGREGATIONS:
         per_draw = [aggregate(y, draw, patients, how) for draw in proba]
         names, labels, _ = per_draw[0]
         scores = np.stack([one[2] for one in per_draw])
-        intervals = bootstrap_metrics(labels, scores, names, classes, n_draws=n_draws)
+        intervals = bootstrap_metrics(labels, scores, names, classes, fold=folds, n_draws=n_draws)
         found[how] = {name: interval.to_json() for name, interval in intervals.items()}
     return found
 
 
 def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_draws: int) -> dict[str, Any]:
     """Rows with intervals over patients, and the paired differences that the rows suggest."""
-    found = predictions_by_row(planned, folder)
-    truths = {row[0]: truth(folds, row[0]) for row in found}
+    tested = {classes: tested_windows(folds, classes) for classes in dict.fromkeys(cell.classes for cell in planned)}
+    found = predictions_by_row(folds, planned, folder, tested)
     rows: list[dict[str, Any]] = []
-    scores: dict[Row, dict[str, float]] = {}
+    scores: dict[Row, dict[Any, float]] = {}
     resampled: dict[Row, Resampled] = {}
     for row, proba in found.items():
         classes, labels, mode, arm = row
-        y, patients = truths[classes]
-        scores[row] = patient_scores(y, proba, patients, classes)
-        resampled[row] = resample_metrics(y, proba, patients, classes, n_draws=n_draws)
+        test = tested[classes]
+        y, units, n_repeats = test.y, test.unit, len(test.fold)
+        several = len(np.unique(test.fold)) > 1
+        fold = np.tile(test.fold, (len(proba) // n_repeats, 1)) if several else None
+        scores[row] = patient_scores(y, proba, units, classes)
+        resampled[row] = resample_metrics(y, proba, units, classes, fold=fold, n_draws=n_draws)
         rows.append(
             {
                 "classes": list(classes),
@@ -98,12 +162,19 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
                 "mode": mode,
                 "arm": arm,
                 "title": title_of(mode, arm),
-                "n_draws": len(proba),
-                "n_test_patients": len(scores[row]),
+                "n_draws": len(proba) // n_repeats,
+                "n_repeats": n_repeats,
+                "n_test_patients": len(np.unique(test.patient)),
+                "unit": test.word,
+                "n_folds": len(np.unique(test.fold)),
+                "n_complete_folds": sum(len(complete_folds(y, one, len(classes))) for one in test.fold),
                 "metrics": {name: interval.to_json() for name, interval in resampled[row].intervals().items()},
-                "own_metric": own_metric(y, patients),
+                "own_metric": own_metric(y, units),
                 "per_patient": bootstrap_mean(list(scores[row].values()), n_draws=n_draws).to_json(),
-                "patient_level": patient_level(y, proba, patients, classes, n_draws),
+                # A trial of one window is that window.
+                "patient_level": {}
+                if test.word == "trials" and len(scores[row]) == len(y)
+                else patient_level(y, proba, units, classes, n_draws, test.fold),
             }
         )
     differences = []
@@ -151,7 +222,8 @@ def patient_lines(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path) 
         ["classes", "labels", "draw", "fold", "mode", "arm", "patient", "n_windows", "accuracy", "macro_f1"]
     )
     for cell in planned:
-        y, patients = truth([folds[cell.fold]], cell.classes)
+        test = tested_windows([folds[cell.fold]], cell.classes)
+        y, patients = test.y, test.patient
         proba = load_prediction(folder, cell)
         assert proba is not None
         for patient, scores in metrics_by_unit(y, proba, patients, cell.classes).items():
@@ -183,13 +255,10 @@ def format_results(results: dict[str, Any]) -> str:
         rows = [row for row in results["rows"] if tuple(row["classes"]) == classes]
         sizes = list(dict.fromkeys(row["labels"] for row in rows))
         rows.sort(key=lambda row: sizes.index(row["labels"]))
-        level = rows[0]["metrics"]["macro_f1"]["level"]
-        own = f"{rows[0]['own_metric'].replace('_f1', '-F1')}, mean over patients"
+        unit = rows[0]["unit"]
+        own = f"{rows[0]['own_metric'].replace('_f1', '-F1')}, mean over {unit}"
         levels = list(rows[0]["patient_level"])
-        blocks.append(
-            f"classes {' '.join(classes)}, {rows[0]['n_test_patients']} test patients; "
-            f"[{level:.0%} bootstrap interval over patients]; metrics over windows unless patients are named"
-        )
+        blocks.append(header_of(rows[0]))
         blocks.append(
             markdown(
                 [
@@ -201,7 +270,7 @@ def format_results(results: dict[str, Any]) -> str:
                     "AUROC",
                     "AUPRC",
                     own,
-                    *(f"patients' macro-F1 ({how})" for how in levels),
+                    *(f"{unit}' macro-F1 ({how})" for how in levels),
                 ],
                 [
                     [
@@ -217,8 +286,10 @@ def format_results(results: dict[str, Any]) -> str:
                 ],
             )
         )
+        if why := no_areas(rows):
+            blocks.append(f"note: {why}")
         pairs = [pair for pair in results["differences"] if tuple(pair["classes"]) == classes]
-        blocks.append("differences (first minus second), paired over the same resampled patients")
+        blocks.append(f"differences (first minus second), paired over the same resampled {unit}")
         blocks.append(
             markdown(
                 ["labels", "first", "second", "macro-F1", own, "p (sign flip)"],
@@ -236,3 +307,31 @@ def format_results(results: dict[str, Any]) -> str:
             )
         )
     return "\n\n".join(blocks)
+
+
+def header_of(row: dict[str, Any]) -> str:
+    """What stands over a table: the task, who is tested, what intervals are over, and how folds and repeats enter."""
+    n, unit = row["n_test_patients"], row["unit"]
+    people = f"{n} test patient{'s' * (n != 1)}"
+    over = unit if unit == "patients" else f"{unit} of {n} patient{'s' * (n != 1)}"
+    level = row["metrics"]["macro_f1"]["level"]
+    words = [
+        f"classes {' '.join(row['classes'])}, {people}",
+        f"[{level:.0%} bootstrap interval over {over}]",
+        f"metrics over windows unless {unit} are named",
+    ]
+    if row["n_repeats"] > 1:
+        words.append(f"means of {row['n_repeats']} draws of the folds")
+    if row["n_folds"] > 1 and row["n_complete_folds"]:
+        words.append(f"AUROC and AUPRC within the {row['n_complete_folds']} of {row['n_folds']} folds with every class")
+    return "; ".join(words)
+
+
+def no_areas(rows: Sequence[dict[str, Any]]) -> str:
+    """Why a table has no AUROC, where it has none."""
+    if any(row["metrics"]["auroc"]["value"] == row["metrics"]["auroc"]["value"] for row in rows):
+        return ""
+    why = "AUROC needs test sets that hold every class"
+    alone = rows[0]["n_folds"] > 1 and rows[0]["own_metric"] == "accuracy" and rows[0]["unit"] == "patients"
+    pairs = "; leave-one-pair-out: split.kind=k-fold with n_folds = patients of the smaller class"
+    return why + (pairs if alone else "")

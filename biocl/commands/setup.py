@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from biocl.commands.prepare import open_store, window_table, windows_spec
-from biocl.errors import DataError
+from biocl.errors import DataError, UsageError
 from biocl.experiment import Experiment
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
@@ -78,6 +78,28 @@ def check_judged(parts: Sequence[Mapping[str, np.ndarray]], windows: Windows, cl
             "split",
             "List test patients with such windows in the split file, or check data.classes",
         )
+
+
+def check_repeats(parts: Sequence[Mapping[str, np.ndarray]], splits: Sequence[Split]) -> None:
+    """All draws of a repeated split test the same windows, so that their scores can be averaged.
+
+    Raises
+    ------
+    UsageError
+        A split file says otherwise.
+    """
+    tested: dict[int, list[np.ndarray]] = {}
+    for one, split in zip(parts, splits, strict=True):
+        tested.setdefault(split.repeat, []).append(one["test"])
+    rows = {repeat: np.sort(np.concatenate(several)) for repeat, several in tested.items()}
+    first = min(rows)
+    for repeat, mine in rows.items():
+        if not np.array_equal(mine, rows[first]):
+            raise UsageError(
+                f"Repeat {repeat} of the split tests other windows than repeat {first}, so their scores have no mean",
+                f"split {splits[0].name}",
+                "Give the folds of every repeat the same test patients or trials between them, or leave 'repeat' out",
+            )
 
 
 def check_signal(experiment: Experiment, windows: Windows) -> None:

@@ -2,7 +2,9 @@
 
 A bootstrap draw takes n patients out of n with replacement, with all their windows; an interval holds the
 middle of the draws (percentile method). With fewer than `FEWEST_PATIENTS` patients there are too few
-different draws, and no interval is given: each patient is shown as a dot, with the exact sign-flip p.
+different draws, and no interval is given: each patient is shown as a dot, with the exact sign-flip p. A study
+within so few patients is about these people, and its unit is the trial (`units_to_resample`); what is said of
+patients here then holds for trials.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from biocl.errors import DataError, UsageError
-from biocl.evaluation.metrics import METRICS, checked, weighted_metrics
+from biocl.evaluation.metrics import METRICS, checked, mean_of_defined
+from biocl.evaluation.within_folds import metrics_over_folds
 from biocl.randomness import stream
 
 Floats = NDArray[np.float64]
@@ -92,6 +95,26 @@ class PairedDifference:
         return asdict(self)
 
 
+def units_to_resample(scope: str, patient: ArrayLike, trial: ArrayLike) -> tuple[str, NDArray[Any]]:
+    """What intervals are over, and the unit of every row: patients, or trials within fewer than `FEWEST_PATIENTS`.
+
+    Parameters
+    ----------
+    scope : str
+        Of the split. Between patients (``patient``) the patient is the unit, however few there are.
+    patient, trial : array-like, shape (n,)
+
+    Returns
+    -------
+    word : str
+        ``"patients"`` or ``"trials"``.
+    units : numpy.ndarray, shape (n,)
+    """
+    if scope != "patient" and len(np.unique(np.asarray(patient))) < FEWEST_PATIENTS:
+        return "trials", np.asarray(trial)
+    return "patients", np.asarray(patient)
+
+
 def resample_patients(n_patients: int, n_draws: int, seed: int) -> NDArray[np.int64]:
     """How often each patient is in each bootstrap draw, ``(n_draws, n_patients)``; rows sum to n_patients.
 
@@ -134,6 +157,7 @@ def resample_metrics(
     patient: ArrayLike,
     classes: Sequence[str],
     *,
+    fold: ArrayLike | None = None,
     n_draws: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -148,12 +172,14 @@ def resample_metrics(
         repeats within every resample, so the interval is one for the average that a table shows.
     patient : array-like, shape (n,)
     classes : sequence of str
+    fold : array-like, shape (n,) or (n_repeats, n), optional
+        Which fold's classifier scored each window, in every repeat; see `biocl.evaluation.within_folds`.
     n_draws : int
     level : float
     seed : int
     """
     weights, codes = _weights(patient, n_draws, seed)
-    return Resampled(_repeated(y, proba, codes, weights, classes), weights.shape[1], level, seed)
+    return Resampled(_repeated(y, proba, codes, weights, classes, fold), weights.shape[1], level, seed)
 
 
 def bootstrap_metrics(
@@ -162,6 +188,7 @@ def bootstrap_metrics(
     patient: ArrayLike,
     classes: Sequence[str],
     *,
+    fold: ArrayLike | None = None,
     n_draws: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -173,7 +200,7 @@ def bootstrap_metrics(
     dict of str to Interval
         The keys of `biocl.evaluation.metrics.METRICS`.
     """
-    return resample_metrics(y, proba, patient, classes, n_draws=n_draws, level=level, seed=seed).intervals()
+    return resample_metrics(y, proba, patient, classes, fold=fold, n_draws=n_draws, level=level, seed=seed).intervals()
 
 
 def pooled_difference(a: Resampled, b: Resampled) -> dict[str, PairedDifference]:
@@ -331,9 +358,14 @@ def _weights(patient: ArrayLike, n_draws: int, seed: int) -> tuple[Floats, NDArr
 
 
 def _repeated(
-    y: ArrayLike, proba: ArrayLike, codes: NDArray[np.int64], weights: Floats, classes: Sequence[str]
+    y: ArrayLike,
+    proba: ArrayLike,
+    codes: NDArray[np.int64],
+    weights: Floats,
+    classes: Sequence[str],
+    fold: ArrayLike | None = None,
 ) -> dict[str, Floats]:
-    """Metrics under every weighting, averaged over repeats."""
+    """Metrics under every weighting, averaged over the repeats in which they are defined."""
     repeats = np.asarray(proba, dtype=np.float64)
     repeats = repeats[None] if repeats.ndim == 2 else repeats
     if repeats.ndim != 3 or len(repeats) == 0 or len(codes) != repeats.shape[1]:
@@ -342,8 +374,12 @@ def _repeated(
             "bootstrap over patients",
             "Give (n, n_classes), or (n_repeats, n, n_classes) for repeats on the same windows",
         )
-    tables = [weighted_metrics(*checked(y, one, len(classes)), codes, weights) for one in repeats]
-    return {metric: np.mean([table[metric] for table in tables], axis=0) for metric in METRICS}
+    folds = [None] * len(repeats) if fold is None else np.broadcast_to(np.asarray(fold), repeats.shape[:2])
+    tables = [
+        metrics_over_folds(*checked(y, one, len(classes)), codes, weights, own)
+        for one, own in zip(repeats, folds, strict=True)
+    ]
+    return {metric: mean_of_defined([table[metric] for table in tables]) for metric in METRICS}
 
 
 def _middle(draws: Floats, level: float, n_patients: int) -> tuple[float | None, float | None]:
