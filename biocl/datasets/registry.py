@@ -43,6 +43,7 @@ DATASETS = {
     "synthetic-ecg": "biocl.datasets.synthetic:ECG",
     "synthetic-eeg": "biocl.datasets.synthetic:EEG",
     "synthetic-imu": "biocl.datasets.synthetic:IMU",
+    "synthetic-mi": "biocl.datasets.synthetic_mi:SYNTHETIC_MI",
     "tdbrain": "biocl.datasets.tdbrain:TDBRAIN",
     "traffic": "biocl.datasets.series:TRAFFIC",
     "uci-har": "biocl.datasets.uci_har:UCI_HAR",

@@ -148,7 +148,7 @@ def test_a_lead_in_an_unknown_unit_is_still_a_lead() -> None:
     assert infer_kind("x", "rad/s") == "gyr"
 
 
-@pytest.mark.parametrize("name", ["synthetic-ecg", "synthetic-eeg", "synthetic-imu"])
+@pytest.mark.parametrize("name", ["synthetic-ecg", "synthetic-eeg", "synthetic-imu", "synthetic-mi"])
 def test_a_store_in_standard_units_is_bit_equal_to_the_files(name: str, tmp_path: Path) -> None:
     dataset = find_dataset(name)
     few = replace(dataset, entries=lambda raw: dataset.entries(raw)[:2])
