@@ -5,32 +5,35 @@ from __future__ import annotations
 import json
 import runpy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from pydantic import TypeAdapter
-from torch import Tensor, nn
+from torch import Tensor
 
-from biocl.encoders.build import build_encoder
-from biocl.encoders.dual import DualEncoder
+from biocl.config import load_experiment
+from biocl.encoders.dual import FusedLatents, side_by_side
+from biocl.encoders.latents import Latents
 from biocl.encoders.spec import EncoderSpec
 from biocl.objectives import criteria
+from biocl.objectives.batch import Batch
+from biocl.objectives.contrast import contrast_loss
+from biocl.objectives.model import Model
+from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.terms import step_loss
 from biocl.signals.recording import Channel
 from biocl.training.optimisation import make_optimiser
-from biocl.training.spec import OptimSpec
 from biocl.views.make import make_view
 from biocl.views.signal import SignalInfo
-from biocl.views.spec import ViewSpec
 from biocl.views.view import View
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MADE_BY = runpy.run_path(str(REPOSITORY / "benchmarks" / "mvcnet_reference_values.py"))
 draws, fingerprint = MADE_BY["draws"], MADE_BY["fingerprint"]
 VIEWS: tuple[str, ...] = MADE_BY["VIEWS"]
-STEPS = {"raw": [], "flip": ["sign-flip"], "freq": [{"frequency-shift": 0.1}], "reflected": ["reflect"]}
 SITES = [
     "Fz", "FC3", "FC1", "FCz", "FC2", "FC4", "C5", "C3", "C1", "Cz",
     "C2", "C4", "C6", "CP3", "CP1", "CPz", "CP2", "CP4", "P1", "Pz", "P2", "POz",
@@ -64,15 +67,9 @@ def nt_xent(first: Tensor, second: Tensor) -> Tensor:
     return criteria.nt_xent(first[None], second[None], similarity="cosine", temperature=0.2)
 
 
-def cross_view(f: dict[str, Tensor], z: dict[str, Tensor]) -> list[Tensor]:
-    """Every view against the raw one, with the features of both branches below one another."""
-    raw = torch.cat([f["raw"], z["raw"]])
-    return [nt_xent(raw, torch.cat([f[name], z[name]])) for name in VIEWS[1:]]
-
-
-def cross_model(f: dict[str, Tensor], z: dict[str, Tensor]) -> Tensor:
-    """One branch against the other, with all views below one another."""
-    return nt_xent(torch.cat([f[name] for name in VIEWS]), torch.cat([z[name] for name in VIEWS]))
+PRESET = load_experiment(Path("mvcnet-reference"))
+HEAD, CROSS_VIEW, CROSS_MODEL = PRESET.terms
+PUBLIC_NAMES = dict(zip(PRESET.views, VIEWS, strict=True))  # by ours
 
 
 def close(tensors: dict[str, Tensor], expected: dict[str, list[float]], rel: float) -> None:
@@ -97,15 +94,24 @@ def test_nt_xent_and_its_gradient(reference: dict[str, Any], n_pairs: int, dtype
 
 
 def test_both_terms_on_drawn_features(reference: dict[str, Any]) -> None:
+    """The preset's two contrastive terms, across views and across branches."""
     expected = reference["terms"]
     f, z = MADE_BY["term_inputs"]()
     for value in (*f.values(), *z.values()):
         value.requires_grad_()
-    per_view, cmc = cross_view(f, z), cross_model(f, z)
-    assert [value.item() for value in per_view] == pytest.approx(expected["per_view"], rel=1e-6)
-    assert torch.stack(per_view).mean().item() == pytest.approx(expected["cvc"], rel=1e-6)
+    latents = []
+    for name in VIEWS:
+        own = {"cnn": Latents(f[name][:, None], "mean"), "transformer": Latents(z[name][:, None], "mean")}
+        latents.append(FusedLatents(own["cnn"].seq, "mean", of_branch=own, fuse=side_by_side))
+    ids = torch.arange(len(f["raw"]))
+    batch = Batch(ids[:, None, None], ids * 0, ids * 0, ids * 0, ids, ids * 0 + 1, ids % 2)
+    assert isinstance(CROSS_VIEW, ContrastTerm)
+    assert isinstance(CROSS_MODEL, ContrastTerm)
+    cvc, _ = contrast_loss(CROSS_VIEW, latents, batch)
+    cmc, _ = contrast_loss(CROSS_MODEL, latents, batch)
+    assert cvc.item() == pytest.approx(expected["cvc"], rel=1e-6)
     assert cmc.item() == pytest.approx(expected["cmc"], rel=1e-6)
-    (0.1 * torch.stack(per_view).mean() + 0.1 * cmc).backward()
+    (CROSS_VIEW.weight * cvc + CROSS_MODEL.weight * cmc).backward()
     gradients = {f"{kind} {name}": value.grad for kind, own in (("f", f), ("z", z)) for name, value in own.items()}
     close(gradients, expected["gradients_of_a_tenth"], 1e-6)
 
@@ -114,14 +120,8 @@ def four_views(x: Tensor, labels: Sequence[int]) -> dict[str, View]:
     """The raw windows and MVCNet's three views of them, by ours."""
     clean = View(x, target=torch.tensor(labels))
     return {
-        name: make_view(
-            clean,
-            TypeAdapter(ViewSpec).validate_python(steps),
-            hidden_dim=None,
-            generator=torch.Generator(),
-            signal=MOTOR,
-        )
-        for name, steps in STEPS.items()
+        PUBLIC_NAMES[name]: make_view(clean, steps, hidden_dim=None, generator=torch.Generator(), signal=MOTOR)
+        for name, steps in PRESET.views.items()
     }
 
 
@@ -137,29 +137,21 @@ def test_views(reference: dict[str, Any], n_times: int) -> None:
         assert target.tolist() == theirs["labels"]
 
 
-def branches(reference: dict[str, Any]) -> tuple[DualEncoder, nn.Linear]:
-    """Both branches and the classifier in float64, with the weights that the public ones had.
+def preset_model(reference: dict[str, Any]) -> Model:
+    """The preset's model in float64, no dropout, with the weights that the public one had.
 
     The public features lie filter by filter, ours step by step: the rows of the projector's last layer and the
     columns of the classifier are put in our order.
     """
     sizes = reference["step"]["sizes"]
-    keys = {
-        "dual": {
-            "cnn": {"name": "ifnet", "bands": None, "dropout": 0.0},
-            "transformer": {
-                "name": "channel-transformer",
-                "hidden_dim": sizes["hidden_dim"],
-                "projector": reference["step"]["projector"],
-                "block_dropout": 0.0,
-                "dropout": 0.0,
-            },
-        },
-        "fusion": "none",
-    }
+    keys = PRESET.encoder.model_dump(mode="json")
+    keys["dual"]["cnn"] |= {"dropout": 0.0}
+    smaller = {"hidden_dim": sizes["hidden_dim"], "projector": reference["step"]["projector"], "block_dropout": 0.0}
+    keys["dual"]["transformer"] |= smaller
     spec = TypeAdapter(EncoderSpec).validate_python(keys)
-    encoder = build_encoder(spec, n_chans=sizes["n_chans"], n_times=sizes["n_times"], sfreq=250.0).double()
-    assert isinstance(encoder, DualEncoder)
+    model = Model(
+        spec, n_chans=sizes["n_chans"], n_times=sizes["n_times"], sfreq=250.0, terms=PRESET.terms, n_outputs=2
+    ).double()
     theirs: dict[str, Tensor] = {}
     shapes = reference["step"]["shapes"]
     for network in ("features", "classifier", "encoder", "projector"):
@@ -178,11 +170,12 @@ def branches(reference: dict[str, Any]) -> tuple[DualEncoder, nn.Linear]:
         joint = theirs[f"encoder.layers.0.self_attn.in_proj_{kind}"]
         ours[f"branches.transformer.blocks.0.attention.query.{kind}"] = joint[:width]
         ours[f"branches.transformer.blocks.0.attention.key_value.{kind}"] = joint[width:]
-    assert set(ours) == {name for name, _ in encoder.named_parameters()}
-    encoder.load_state_dict(ours, strict=False)
-    head = nn.Linear(shapes["classifier.fc.weight"][1], 2).double()
-    head.load_state_dict({"weight": theirs["classifier.fc.weight"][:, order], "bias": theirs["classifier.fc.bias"]})
-    return encoder, head
+    ours = {f"encoder.{name}": value for name, value in ours.items()}
+    ours["heads.classification.network.weight"] = theirs["classifier.fc.weight"][:, order]
+    ours["heads.classification.network.bias"] = theirs["classifier.fc.bias"]
+    assert set(ours) == {name for name, _ in model.named_parameters()}
+    model.load_state_dict(ours, strict=False)
+    return model
 
 
 def our_order(n_features: int) -> Tensor:
@@ -190,11 +183,11 @@ def our_order(n_features: int) -> Tensor:
     return torch.arange(n_features).view(64, -1).T.flatten()
 
 
-def public_gradients(encoder: DualEncoder, head: nn.Linear) -> dict[str, Tensor]:
+def public_gradients(model: Model) -> dict[str, Tensor]:
     """Gradients under the public names and in the public order."""
-    own = {name.removeprefix("branches."): p.grad for name, p in encoder.named_parameters()}
-    back = our_order(head.in_features).argsort()
-    found = {f"classifier.fc.{name}": p.grad for name, p in head.named_parameters()}
+    own = {name.removeprefix("encoder.branches."): p.grad for name, p in model.named_parameters()}
+    back = our_order(own["heads.classification.network.weight"].shape[1]).argsort()
+    found = {f"classifier.fc.{kind}": own[f"heads.classification.network.{kind}"] for kind in ("weight", "bias")}
     found["classifier.fc.weight"] = found["classifier.fc.weight"][:, back]
     for kind in ("weight", "bias"):
         found |= {f"{old}.{kind}": own[f"{new}.{kind}"] for old, new in NAMES.items() if f"{new}.{kind}" in own}
@@ -204,37 +197,36 @@ def public_gradients(encoder: DualEncoder, head: nn.Linear) -> dict[str, Tensor]
     return found
 
 
-def test_two_steps_of_both_branches(reference: dict[str, Any]) -> None:
-    """Forward to 1e-5, losses to 1e-6 and gradients, before an Adam step and after it."""
+def test_two_steps_of_the_preset(reference: dict[str, Any]) -> None:
+    """Forward to 1e-5, every loss and their sum to 1e-6 and gradients, before an Adam step and after it."""
     expected = reference["step"]
-    encoder, head = branches(reference)
-    encoder.train()
-    parameters = [*encoder.parameters(), *head.parameters()]
-    optimiser = make_optimiser(parameters, OptimSpec(lr=expected["sizes"]["lr"], weight_decay=0.0))
+    model = preset_model(reference).train()
+    assert PRESET.train.weight_decay == 0  # which makes AdamW Adam
+    assert PRESET.train.lr == expected["sizes"]["lr"]
+    optimiser = make_optimiser(model.parameters(), PRESET.train)
     x = draws(MADE_BY["SEEDS"]["step"], len(expected["labels"]), expected["sizes"]["n_chans"], 251)
-    views = four_views(x, expected["labels"])
-    order = our_order(head.in_features)
+    of_public = four_views(x, expected["labels"])
+    views = {name: replace(of_public[theirs], x=of_public[theirs].x.double()) for name, theirs in PUBLIC_NAMES.items()}
+    ids = torch.arange(len(x))
+    batch = Batch(x.double(), ids * 0, ids * 0, ids * 0, ids, ids * 0 + 1, torch.tensor(expected["labels"]))
+    order = our_order(model.branch_dims["cnn"][1]).argsort()
     for step in range(2):
-        f, z, entropies = {}, {}, []
-        for name, view in views.items():
-            own = encoder.latents(encoder(view.x.double()), training=True).branches
-            f[name], z[name] = own["cnn"].vec, own["transformer"].vec
-            logits = head(f[name])
-            assert view.target is not None
-            entropies.append(F.cross_entropy(logits, view.target))
-            if step == 0:
-                outputs = expected["outputs"]
-                close({"x": f[name][:, order.argsort()]}, {"x": outputs["features"][name]}, 1e-5)
-                close({"x": z[name][:, order.argsort()]}, {"x": outputs["projector"][name]}, 1e-5)
-                close({"x": logits}, {"x": outputs["classifier"][name]}, 1e-5)
-        per_view, cmc = cross_view(f, z), cross_model(f, z)
-        total = torch.stack(entropies).sum() + 0.1 * torch.stack(per_view).mean() + 0.1 * cmc
-        assert [value.item() for value in entropies] == pytest.approx(expected["cross_entropies"][step], rel=1e-6)
-        assert [value.item() for value in per_view] == pytest.approx(expected["per_view"][step], rel=1e-6)
-        assert cmc.item() == pytest.approx(expected["cmc"][step], rel=1e-6)
-        assert total.item() == pytest.approx(expected["total"][step], rel=1e-6)
-        optimiser.zero_grad()
-        total.backward()
         if step == 0:
-            close(public_gradients(encoder, head), expected["gradients"], 1e-5)
+            outputs = expected["outputs"]
+            for name, view in views.items():
+                own = model.latents(model.trunk(view), view).branches
+                theirs = PUBLIC_NAMES[name]
+                close({"x": own["cnn"].vec[:, order]}, {"x": outputs["features"][theirs]}, 1e-5)
+                close({"x": own["transformer"].vec[:, order]}, {"x": outputs["projector"][theirs]}, 1e-5)
+                logits = model.heads["classification"](own["cnn"].vec)
+                close({"x": logits}, {"x": outputs["classifier"][theirs]}, 1e-5)
+        out = step_loss(model, batch, views, PRESET.terms)
+        assert 4 * out.terms["classification"] == pytest.approx(sum(expected["cross_entropies"][step]), rel=1e-6)
+        assert out.terms["cross-view"] == pytest.approx(sum(expected["per_view"][step]) / 3, rel=1e-6)
+        assert out.terms["cross-model"] == pytest.approx(expected["cmc"][step], rel=1e-6)
+        assert out.total.item() == pytest.approx(expected["total"][step], rel=1e-6)
+        optimiser.zero_grad()
+        out.total.backward()
+        if step == 0:
+            close(public_gradients(model), expected["gradients"], 1e-5)
         optimiser.step()
