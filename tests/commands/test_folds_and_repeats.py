@@ -178,6 +178,7 @@ def test_a_patients_verdicts_in_several_repeats_stay_apart() -> None:
     right = np.eye(2)[y] * 0.6 + 0.2
     wrong = right[:, ::-1] * 0.9 + 0.05
     fold = np.stack([np.repeat([0, 0, 1, 1, 2, 2], 3), np.repeat([3, 4, 4, 5, 5, 3], 3)])
+    right += 0.5 * fold[0][:, None]  # each fold's scores on a scale of their own
     found = patient_level(y, np.stack([right, wrong]), patients, ("k0", "k1"), 20, fold)
     assert found["mean-probability"]["accuracy"]["value"] == 0.5
     assert found["mean-probability"]["auroc"]["value"] == 0.5
