@@ -20,7 +20,9 @@ from biocl.commands.study import (
     save_prediction,
 )
 from biocl.config import to_yaml, variants_of
+from biocl.errors import UsageError
 from biocl.evaluation.finetuning import Labelled
+from biocl.evaluation.floors import FloorArm
 from biocl.evaluation.protocol import FLOOR_MODE, Cell, cells
 from biocl.experiment import Experiment
 from biocl.files import write_json, write_text
@@ -115,6 +117,8 @@ def variant_folds(experiment: Experiment, folds: list[Fold]) -> dict[str, list[F
     """The same folds under the keys of each variant."""
     found = {}
     for name, variant in variants_of(experiment).items():
+        if FloorArm.parse(name) is not None:
+            raise UsageError("This is the name of a floor", f"variants: {name}", "Choose another name")
         check_signal(variant, folds[0].cohort.windows)
         windows = replace(folds[0].cohort.windows, scale=variant.data.input_scale, align=variant.data.align)
         cohort = replace(folds[0].cohort, windows=windows)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from biocl.commands.setup import Cohort, build_model, check_judged, epoch_plan, open_cohort
-from biocl.commands.study import Fold, draw_for, floor_arms, linear_probe, tuned_model
+from biocl.commands.study import Fold, classifier_of, draw_for, floor_arms, linear_probe, tuned_model
 from biocl.config import variants_of
 from biocl.errors import BioclError
 from biocl.evaluation.finetuning import Labelled, evenly
@@ -198,6 +198,8 @@ def time_evaluation(
     embed_s = seconds(lambda: embed(model, fold.windows, some, device=device)) / len(some)
     heads = {name: one.has_head for name, one in variants.items()}
     planned = list(cells(experiment.evaluate, class_sets, floor_arms(fold), n_folds, heads))
+    floors = {cell.arm for cell in planned if cell.mode == FLOOR_MODE and cell.arm != "majority"}
+    floors_s = n_folds * sum(seconds(partial(fold.features, arm)) for arm in sorted(floors))
     timed: dict[tuple[str, str, str], float] = {}
     for cell in planned:
         arm = cell.arm if cell.mode == FLOOR_MODE else UNTRAINED
@@ -210,8 +212,10 @@ def time_evaluation(
             )
     arms = {cell.arm for cell in planned if cell.mode == "linear"}
     embedding = len(arms) * embed_s * len(fold.used) * n_folds
-    total = embedding + sum(
-        timed[cell.labels, cell.mode, cell.arm if cell.mode == FLOOR_MODE else UNTRAINED] for cell in planned
+    total = (
+        embedding
+        + floors_s
+        + sum(timed[cell.labels, cell.mode, cell.arm if cell.mode == FLOOR_MODE else UNTRAINED] for cell in planned)
     )
     tables = time_tables(fold, planned, experiment.evaluate.bootstrap_draws)
     return {
@@ -246,7 +250,8 @@ def time_cell(fold: Fold, cell: Cell, embed_s: float) -> float:
     test = data.among(fold.parts["test"])
     if cell.mode in ("linear", FLOOR_MODE):
         features = fold.features(cell.arm)
-        return seconds(lambda: linear_probe(fold, data, rows, features, cell.draw).predict_proba(features[test]))
+        fit = partial(linear_probe, fold, data, rows, features, cell.draw, classifier_of(cell.arm))
+        return seconds(lambda: fit().predict_proba(features[test]))
     spec = fold.experiment.finetune
     short = spec.model_copy(update={"max_steps": TIMED_STEPS, "validate_every": TIMED_STEPS, "validation_windows": 1})
     shortened = Fold(

@@ -194,22 +194,18 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
 
 
 def compared(rows: Sequence[Row], variants: Collection[str] = ()) -> list[tuple[Row, Row]]:
-    """The experiment against its variants and the untrained encoder in every mode, and against each floor of features.
-
-    Floors are compared with the modes that stand for what was learned before fine-tuning: joint and linear.
-    """
+    """The experiment against its variants, the untrained encoder and each floor of features, in every mode."""
     pairs = []
     for row in rows:
         classes, labels, mode, arm = row
         if arm != PRETRAINED:
             continue
         others = [(classes, labels, mode, name) for name in (*variants, UNTRAINED)]
-        if mode in ("joint", "linear"):
-            others += [
-                other
-                for other in rows
-                if other[:3] == (classes, labels, FLOOR_MODE) and other[3] not in ("majority", "amplitude")
-            ]
+        others += [
+            other
+            for other in rows
+            if other[:3] == (classes, labels, FLOOR_MODE) and not other[3].startswith(("majority", "amplitude"))
+        ]
         pairs += [(row, other) for other in others if other in rows]
     return pairs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,18 @@ import torch
 from biocl.commands.joint import train_jointly
 from biocl.commands.setup import Cohort, build_model
 from biocl.evaluation.finetuning import Labelled, finetune_model, load_encoder, predict
-from biocl.evaluation.floors import FLOORS, floors_for, majority_proba
+from biocl.evaluation.floors import FloorArm, floor_rows, floors_for, majority_proba
 from biocl.evaluation.floors import Windows as FloorWindows
 from biocl.evaluation.labels import LabelDraw, draw_labels, parse_labels
-from biocl.evaluation.probe import Probe, fit_probe
-from biocl.evaluation.protocol import FLOOR_MODE, PER_RECORDING, UNTRAINED, Cell
+from biocl.evaluation.probe import Classifier, Probe, fit_probe
+from biocl.evaluation.protocol import FLOOR_MODE, UNTRAINED, Cell
 from biocl.experiment import Experiment
 from biocl.files import new_folder, write_array
 from biocl.objectives.model import Model
 from biocl.training.averaging import Weights
 from biocl.training.data import Windows, embed
 from biocl.training.fitted import Fitted
-from biocl.training.spec import FinetuneSpec
+from biocl.training.spec import FinetuneSpec, InputScale
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Fold:
     pretrained: Weights | None
     device: torch.device
     known: dict[str, np.ndarray] = field(default_factory=dict)
+    scaled: dict[InputScale, FloorWindows] = field(default_factory=dict)
     encoder: dict[str, Any] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
     fitted: Fitted | None = None
@@ -66,9 +67,22 @@ class Fold:
     @cached_property
     def seen_by_floors(self) -> FloorWindows:
         """The same windows, scaled the same, for the floors."""
-        table = self.windows.table
+        return self.for_floors(self.windows)
+
+    def scaled_for_floors(self, scale: InputScale | None) -> FloorWindows:
+        """Windows for the floors in another scaling, not aligned; those of the latest one are kept."""
+        if scale is None:
+            return self.seen_by_floors
+        if scale not in self.scaled:
+            other = replace(self.windows, scale=scale, align=None, train=self.parts["train"], fitted=None)
+            self.scaled = {scale: self.for_floors(other)}
+        return self.scaled[scale]
+
+    def for_floors(self, windows: Windows) -> FloorWindows:
+        """What floors look at, read as `windows` says."""
+        table = windows.table
         return FloorWindows(
-            x=self.windows.arrays(self.used),
+            x=windows.arrays(self.used),
             sfreq=table.sfreq,
             recording=table.rows["recording"][self.used],
             event_s=self.cohort.event_s,
@@ -78,6 +92,7 @@ class Fold:
     def forget(self) -> None:
         """Drop features and windows: what is needed again is made again."""
         self.known.clear()
+        self.scaled.clear()
         for made in ("seen_by_floors", "windows"):
             self.__dict__.pop(made, None)
 
@@ -91,15 +106,15 @@ class Fold:
 def arm_features(fold: Fold, arm: str) -> np.ndarray:
     """Embeddings joined with the auxiliary inputs, or a floor's features; scaled as the protocol says."""
     windows, rows = fold.windows, fold.used
-    floor = FLOORS.get(arm.removesuffix(PER_RECORDING))
+    floor = FloorArm.parse(arm)
     how = fold.experiment.evaluate.per_recording
     if floor is None:
         model = encoder_of(fold, arm)
         values = np.hstack([embed(model, windows, rows, device=fold.device), windows.table.aux[rows]])
     else:
-        assert floor.features is not None
-        values = floor.features(fold.seen_by_floors)
-    if how != "none" and (floor is None or arm != floor.name):
+        train = np.isin(rows, fold.parts["train"])
+        values = floor.floor.compute(fold.scaled_for_floors(floor.scale), train, fold.experiment.seed)
+    if how != "none" and (floor is None or floor.per_recording):
         values = relative_to_recording(values, windows.table.rows["recording"][rows], how)
     out = np.full((len(windows), values.shape[1]), np.nan, dtype=np.float32)
     out[rows] = values
@@ -107,11 +122,10 @@ def arm_features(fold: Fold, arm: str) -> np.ndarray:
 
 
 def floor_arms(fold: Fold) -> list[str]:
-    """Floors of the modality; scaled per recording too where the embedding is."""
-    floors = [floor.name for floor in floors_for(fold.windows.store.meta["modality"], fold.seen_by_floors)]
-    if fold.experiment.evaluate.per_recording != "none":
-        floors += [name + PER_RECORDING for name in floors if name not in ("majority", "amplitude", "raw")]
-    return floors
+    """Floors of the modality, of each input scale that is asked for; per recording too where the embedding is."""
+    floors = floors_for(fold.windows.store.meta["modality"], fold.seen_by_floors)
+    spec = fold.experiment.evaluate
+    return [row.name for row in floor_rows(floors, spec.floor_scales, per_recording=spec.per_recording != "none")]
 
 
 def relative_to_recording(values: np.ndarray, recording: np.ndarray, how: str) -> np.ndarray:
@@ -164,12 +178,26 @@ def predict_cell(fold: Fold, cell: Cell) -> np.ndarray:
         return majority_proba(data.labels(rows), len(test), len(data.classes))
     if cell.mode in ("linear", FLOOR_MODE):
         features = fold.features(cell.arm)
-        return linear_probe(fold, data, rows, features, cell.draw).predict_proba(features[test])
+        probe = linear_probe(fold, data, rows, features, cell.draw, classifier_of(cell.arm))
+        return probe.predict_proba(features[test])
     model = joint_model(fold, data, rows, cell) if cell.mode == "joint" else tuned_model(fold, data, rows, cell)
     return predict(model, data, test, device=fold.device)
 
 
-def linear_probe(fold: Fold, data: Labelled, rows: np.ndarray, features: np.ndarray, draw: int) -> Probe:
+def classifier_of(arm: str) -> Classifier:
+    """What reads an arm's features."""
+    floor = FloorArm.parse(arm)
+    return "logistic" if floor is None else floor.floor.classifier
+
+
+def linear_probe(
+    fold: Fold,
+    data: Labelled,
+    rows: np.ndarray,
+    features: np.ndarray,
+    draw: int,
+    classifier: Classifier = "logistic",
+) -> Probe:
     """The probe of some labelled rows; its regularisation comes from patient-wise inner folds of these rows."""
     return fit_probe(
         features[rows],
@@ -178,6 +206,7 @@ def linear_probe(fold: Fold, data: Labelled, rows: np.ndarray, features: np.ndar
         n_classes=len(data.classes),
         spec=fold.experiment.evaluate.probe,
         seed=fold.experiment.seed + draw,
+        classifier=classifier,
     )
 
 

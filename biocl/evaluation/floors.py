@@ -1,100 +1,132 @@
 """Floors: what simple features and the same linear probe reach on the same windows, labels and patients.
 
-A floor is a pure function of windows to a few numbers each. A result that does not clear its floors has
-learned nothing that a clinician needs, so they stand beside every result.
+A floor turns windows into a few numbers each. Most are pure functions of them; some are first fitted on the training
+part's windows, without labels. A result that does not clear its floors has learned nothing that a clinician needs, so
+they stand beside every result.
 
 ======== ==================================================================================
 all      ``majority`` (class shares of the labelled rows, no features), ``raw`` (the window itself)
 ECG      ``amplitude``, ``shape`` (one beat's form), ``rr`` (intervals to the neighbours), ``rr-shape``
-EEG      ``amplitude``, ``log-variance`` (each channel), ``band-power`` (each channel and band)
-IMU      ``means`` (of the axes), ``statistics`` (mean, standard deviation, spectral energy)
+EEG      ``amplitude``, ``log-variance`` (each channel), ``band-power`` (each channel and band),
+         ``tangent-space`` (fitted: covariances seen from their mean), ``minirocket`` (fitted)
+IMU      ``means`` (of the axes), ``statistics`` (mean, standard deviation, spectral energy), ``minirocket``
 ======== ==================================================================================
 
-MIT-BIH, DS1 without 114, 118, 124 and 205 against DS2 (49,684 beats), balanced classes, both leads at 125 Hz,
-z-scored by recording, macro-F1 of 4 classes (N S V F) / of 3 (F left out of both sides):
+ECG tables have no ``minirocket``: one classifier of MIT-BIH's beats would take many minutes (earlier it reached .433
+macro-F1 of 4 classes and .529 of 3, below every floor of beat shapes). It is left out, too, of sets of more than
+`MOST_MINIROCKET_WINDOWS` windows.
 
-========= ============= =============
-floor     earlier       here
-========= ============= =============
-majority  .236 / .315   .236 / .315
-amplitude               .291 / .358
-raw       .369 / .480   .364 / .477
-rr                      .452 / .587
-shape     .544 / .715   .549 / .713
-rr-shape  .601 / .796   .666 / .810
-========= ============= =============
-
-With the labels of 4 patients rr-shape gives .530 / .700 (earlier .415 / .577, other draws), of 2 patients
-.471 / .584 (earlier .357 / .484), mean of 3 draws.
-
-The earlier hand features were not written down. These are one of about fifty sets that were tried on the same
-recordings with DS2's scores in sight, so on this one data set they are an optimistic, that is a hard, floor rather
-than a blind estimate. The probe's ``C`` never saw DS2.
+What they reach on known recordings stands in `biocl.evaluation.floors_ecg` and `biocl.evaluation.floors_eeg`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from biocl.errors import UsageError
+from biocl.evaluation.floors_common import Features, Floats, Windows, amplitude, log_variance, raw
+from biocl.evaluation.floors_ecg import holds_beat, rr_intervals, rr_shape, shape
+from biocl.evaluation.floors_eeg import band_power, fit_tangent_space
+from biocl.evaluation.floors_imu import means, statistics
+from biocl.evaluation.minirocket import fit_minirocket
+from biocl.evaluation.probe import Classifier
+from biocl.evaluation.protocol import PER_RECORDING
+from biocl.training.spec import InputScale
 
-Floats = NDArray[np.floating[Any]]
-
-BLOCK = 8192
-"""Windows that are turned into features at once; bounds memory, changes no number."""
-
-MOST_RAW_FEATURES = 1024
-TINY = 1e-6
-BANDS_HZ = {"delta": (1, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 45)}
-
-P_WAVE_S, P_SEARCH_S = (-0.24, -0.08), (-0.3, -0.06)
-QRS_S, T_WAVE_S = (-0.1, 0.1), (0.14, 0.44)
+__all__ = ["FLOORS", "Floor", "FloorArm", "Windows", "floors_for", "majority_proba"]
 
 NAMES_BY_MODALITY = {
     "ecg": ("majority", "amplitude", "raw", "shape", "rr", "rr-shape"),
-    "eeg": ("majority", "amplitude", "log-variance", "band-power", "raw"),
-    "imu": ("majority", "means", "statistics", "raw"),
+    "eeg": ("majority", "amplitude", "log-variance", "band-power", "tangent-space", "minirocket", "raw"),
+    "imu": ("majority", "means", "statistics", "minirocket", "raw"),
 }
 
+SCALE_WORDS: dict[InputScale, str] = {
+    "none": "raw input",
+    "window": "z-scored windows",
+    "trial": "z-scored trials",
+    "recording": "z-scored recordings",
+    "train": "z-scored by the training part",
+}
 
-@dataclass(frozen=True)
-class Windows:
-    """What the floors look at: all windows of the recordings, labelled or not.
-
-    Attributes
-    ----------
-    x : numpy.ndarray, shape (n, n_chans, n_times)
-        As the encoder sees them (the same scaling).
-    sfreq : float
-        In Hz.
-    recording : numpy.ndarray, shape (n,)
-        Recording of each window, as numbers or names. ``shape`` compares each beat with its recording's
-        median beat, so no recording may be given in parts; every other floor looks at single windows.
-    event_s : float or None
-        Time of the event (the R mark) from the window's start, for windows around events.
-    rr : numpy.ndarray, shape (n, n_aux), or None
-        The window table's ``rr-intervals``.
-    """
-
-    x: Floats
-    sfreq: float
-    recording: NDArray[Any]
-    event_s: float | None = None
-    rr: Floats | None = None
+MOST_TANGENT_CHANNELS = 128
+MOST_MINIROCKET_WINDOWS = 5_000
+"""Choosing MiniRocket's penalty takes the cube of the rows: about 20 s for 3,000 on one core, minutes beyond."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """A named floor; `features` turns windows into ``(n, n_features)``, or is None for ``majority``."""
+    """A named floor.
+
+    Attributes
+    ----------
+    name : str
+    title : str
+    features : callable, optional
+        From windows to ``(n, n_features)``.
+    fit : callable, optional
+        From the training part's windows and a seed to such a function. A floor with neither is ``majority``.
+    classifier : str
+        What reads the features.
+    scaling : str
+        What it owes to the scaling of windows: ``any`` other numbers; ``level``, nothing is left of it where each
+        channel of each window has mean 0 and variance 1; ``none``, it does not look at the signal.
+    """
 
     name: str
     title: str
-    features: Callable[[Windows], Floats] | None
+    features: Features | None = None
+    fit: Callable[[Windows, int], Features] | None = None
+    classifier: Classifier = "logistic"
+    scaling: Literal["any", "level", "none"] = "any"
+
+    @property
+    def has_features(self) -> bool:
+        """False for ``majority``, which looks at labels alone."""
+        return self.features is not None or self.fit is not None
+
+    def compute(self, windows: Windows, train: NDArray[np.bool_], seed: int) -> Floats:
+        """Features of all windows; what is fitted is fitted on those of `train` alone."""
+        features = self.fit(windows.take(train), seed) if self.fit is not None else self.features
+        assert features is not None
+        return features(windows)
+
+
+@dataclass(frozen=True)
+class FloorArm:
+    """A row of a table: a floor, of which input, taken how.
+
+    Attributes
+    ----------
+    floor : Floor
+    scale : str or None
+        Scaling of the windows; None as the encoder sees them.
+    per_recording : bool
+        Whether features are relative to their recording's median.
+    """
+
+    floor: Floor
+    scale: InputScale | None = None
+    per_recording: bool = False
+
+    @property
+    def name(self) -> str:
+        """``band-power``, ``band-power (raw input)``, ``band-power (raw input), per recording``."""
+        scale = "" if self.scale is None else f" ({SCALE_WORDS[self.scale]})"
+        return self.floor.name + scale + PER_RECORDING * self.per_recording
+
+    @classmethod
+    def parse(cls, arm: str) -> FloorArm | None:
+        """What `name` gave; None for an encoder's arm."""
+        scaled = arm.removesuffix(PER_RECORDING)
+        scales: dict[str, InputScale | None] = {f" ({words})": scale for scale, words in SCALE_WORDS.items()}
+        words = next((words for words in scales if scaled.endswith(words)), "")
+        floor = FLOORS.get(scaled.removesuffix(words))
+        return None if floor is None else cls(floor, scales.get(words), scaled != arm)
 
 
 def floors_for(modality: str, windows: Windows) -> tuple[Floor, ...]:
@@ -105,11 +137,39 @@ def floors_for(modality: str, windows: Windows) -> tuple[Floor, ...]:
     modality : str
         ``ecg``, ``eeg`` or ``imu``; any other gets ``majority``, ``amplitude`` and ``raw``.
     windows : Windows
-        ``shape`` needs an event with the beat around it, ``rr`` needs RR intervals.
+        ``shape`` needs an event with the beat around it, ``rr`` needs RR intervals, ``tangent-space`` at most
+        `MOST_TANGENT_CHANNELS` channels and two at least, ``minirocket`` at most `MOST_MINIROCKET_WINDOWS` windows.
     """
-    lacking = ["rr"] * (windows.rr is None) + ["shape"] * (not _holds_beat(windows))
+    lacking = ["rr"] * (windows.rr is None) + ["shape"] * (not holds_beat(windows))
+    lacking += ["tangent-space"] * (not 2 <= windows.x.shape[1] <= MOST_TANGENT_CHANNELS)
+    lacking += ["minirocket"] * (len(windows.x) > MOST_MINIROCKET_WINDOWS)
     names = NAMES_BY_MODALITY.get(modality, ("majority", "amplitude", "raw"))
     return tuple(FLOORS[name] for name in names if not any(part in name for part in lacking))
+
+
+def floor_rows(floors: Sequence[Floor], scales: Sequence[InputScale] | None, *, per_recording: bool) -> list[FloorArm]:
+    """Every row that floors have in a table, those of one scaling together.
+
+    Parameters
+    ----------
+    floors : sequence of Floor
+    scales : sequence of str, optional
+        Scalings of the windows; None as the encoder sees them. ``majority`` and ``rr`` do not look at the signal
+        and are there once; in z-scored windows nothing is left to a floor of levels, which is left out.
+    per_recording : bool
+        Add rows relative to the recording for floors of several features.
+    """
+    shown = [
+        FloorArm(floor, None if floor.scaling == "none" else scale)
+        for scale in ([None] if scales is None else scales)
+        for floor in floors
+        if not (floor.scaling == "level" and scale == "window")
+    ]
+    rows = list(dict.fromkeys(shown))
+    if per_recording:
+        single = ("majority", "amplitude", "raw")
+        rows += [replace(row, per_recording=True) for row in rows if row.floor.name not in single]
+    return rows
 
 
 def majority_proba(y: ArrayLike, n: int, n_classes: int) -> NDArray[np.float64]:
@@ -118,188 +178,20 @@ def majority_proba(y: ArrayLike, n: int, n_classes: int) -> NDArray[np.float64]:
     return np.tile(counts / counts.sum(), (n, 1))
 
 
-def amplitude(windows: Windows) -> Floats:
-    """One number a window: mean over channels of the log variance over time, ``(n, 1)``."""
-    return log_variance(windows).mean(axis=1, keepdims=True)
-
-
-def log_variance(windows: Windows) -> Floats:
-    """Log variance over time of every channel, ``(n, n_chans)``."""
-    return _by_block(windows.x, lambda x: np.log(x.var(axis=-1) + TINY))
-
-
-def raw(windows: Windows) -> Floats:
-    """The window itself, ``(n, n_chans * n_times)``.
-
-    Above `MOST_RAW_FEATURES` numbers, as many neighbouring samples are averaged as it takes (the rest of the
-    division, at the window's end, is left out).
-    """
-    n_chans, n_times = windows.x.shape[1:]
-    merged = -(-n_chans * n_times // MOST_RAW_FEATURES)
-    kept = max(1, n_times // merged)
-    merged = min(merged, n_times)
-
-    def flatten(x: Floats) -> Floats:
-        return x[..., : kept * merged].reshape(len(x), n_chans * kept, merged).mean(axis=-1)
-
-    return _by_block(windows.x, flatten)
-
-
-def band_power(windows: Windows) -> Floats:
-    """Log power of every channel in the bands of `BANDS_HZ` that lie below the Nyquist rate.
-
-    Hann window, mean removed; ``(n, n_chans * n_bands)``.
-    """
-    n_times = windows.x.shape[-1]
-    frequency = np.fft.rfftfreq(n_times, 1 / windows.sfreq)
-    taper = np.hanning(n_times)
-    inside = [(frequency >= low) & (frequency < high) for low, high in BANDS_HZ.values()]
-
-    def power(x: Floats) -> Floats:
-        spectrum = np.abs(np.fft.rfft((x - x.mean(axis=-1, keepdims=True)) * taper, axis=-1)) ** 2 / n_times
-        bands = [np.log(spectrum[..., band].mean(axis=-1) + TINY) for band in inside if band.any()]
-        return np.concatenate(bands, axis=-1)
-
-    return _by_block(windows.x, power)
-
-
-def means(windows: Windows) -> Floats:
-    """Mean over time of every axis, ``(n, n_chans)``: gravity, so how the sensor is worn and held."""
-    return _by_block(windows.x, lambda x: x.mean(axis=-1))
-
-
-def statistics(windows: Windows) -> Floats:
-    """Mean, standard deviation and spectral energy without the mean of every axis, ``(n, 3 * n_chans)``."""
-
-    def three(x: Floats) -> Floats:
-        energy = (np.abs(np.fft.rfft(x, axis=-1)[..., 1:]) ** 2).sum(axis=-1) / x.shape[-1]
-        return np.concatenate([x.mean(axis=-1), x.std(axis=-1), energy], axis=-1)
-
-    return _by_block(windows.x, three)
-
-
-def rr_intervals(windows: Windows) -> Floats:
-    """RR intervals as the window table gives them, ``(n, n_aux)``.
-
-    Log of the previous and the next interval: absolute, relative to the recording's median, and relative to
-    the mean of the surrounding beats.
-    """
-    if windows.rr is None:
-        raise UsageError("These windows have no RR intervals", "floor 'rr'", "Set data.aux: rr-intervals")
-    return np.asarray(windows.rr, dtype=np.float64)
-
-
-def rr_shape(windows: Windows) -> Floats:
-    """`rr_intervals` and `shape` side by side."""
-    return np.hstack([rr_intervals(windows), shape(windows)])
-
-
-def shape(windows: Windows) -> Floats:
-    """The form of one beat: 24 numbers a lead, after the window's median is taken out.
-
-    QRS (0.1 s to both sides of the R mark): largest absolute value, area over it, its place, the shares of
-    time above a quarter and a half of it; correlation with, and log distance to, the recording's median QRS.
-    P wave: extremes, mean and spread in its segment; and, above the line from 0.3 to 0.06 s before R,
-    extremes, place of the maximum, mean, spread, and mean slope.
-    T wave: extremes, mean, spread, place of the maximum. Whole window: spread and mean absolute slope.
-
-    Absolute values make the QRS numbers independent of its polarity, which differs between leads and
-    patients. The recording's median beat takes all its windows and no label.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n, 24 * n_chans)
-
-    Raises
-    ------
-    UsageError
-        If the windows are not around an event or do not reach from 0.3 s before to 0.44 s after it.
-    """
-    if not _holds_beat(windows):
-        raise UsageError(
-            "The shape of a beat needs windows from at least 0.3 s before to 0.44 s after the R mark",
-            "floor 'shape'",
-            "Set data.windows: {kind: event, before_s: 0.3, after_s: 0.5}",
-        )
-    qrs = np.asarray(windows.x, dtype=np.float32)[..., _segment(windows, QRS_S)]
-    likeness = _likeness(qrs, windows.recording)
-    return np.hstack([_by_block(windows.x, lambda x: _beat(x, windows)), likeness])
-
-
-def _beat(x: Floats, windows: Windows) -> Floats:
-    """The features of `shape` that need nothing but the beat itself."""
-    x = x - np.median(x, axis=-1, keepdims=True)
-    qrs = np.abs(x[..., _segment(windows, QRS_S)])
-    peak = qrs.max(axis=-1)
-    p_wave, t_wave = x[..., _segment(windows, P_WAVE_S)], x[..., _segment(windows, T_WAVE_S)]
-    before = x[..., _segment(windows, P_SEARCH_S)]
-    line = np.linspace(0, 1, before.shape[-1])
-    lifted = before - before[..., :1] - line * (before[..., -1:] - before[..., :1])
-    slope = np.abs(np.diff(before, axis=-1)).mean(axis=-1) * windows.sfreq
-    width = [(qrs > share * peak[..., None]).mean(axis=-1) for share in (0.25, 0.5)]
-    numbers = [
-        *(peak, qrs.sum(axis=-1) / windows.sfreq / (peak + 0.1), qrs.argmax(axis=-1) / windows.sfreq, *width),
-        *(p_wave.max(axis=-1), p_wave.min(axis=-1), p_wave.mean(axis=-1), p_wave.std(axis=-1)),
-        *(lifted.max(axis=-1), lifted.min(axis=-1), lifted.argmax(axis=-1) / windows.sfreq),
-        *(lifted.mean(axis=-1), lifted.std(axis=-1), slope),
-        *(t_wave.max(axis=-1), t_wave.min(axis=-1), t_wave.mean(axis=-1), t_wave.std(axis=-1)),
-        *(t_wave.argmax(axis=-1) / windows.sfreq, x.std(axis=-1)),
-        np.abs(np.diff(x, axis=-1)).mean(axis=-1) * windows.sfreq,
-    ]
-    return np.concatenate(numbers, axis=-1)
-
-
-def _likeness(qrs: Floats, recording: NDArray[Any]) -> Floats:
-    """Correlation with, and log distance to, the recording's median: ``(n, 2 * n_chans)``."""
-    names, codes = np.unique(np.asarray(recording), return_inverse=True)
-    n_chans = qrs.shape[1]
-    out = np.empty((len(qrs), 2 * n_chans))
-    for code in range(len(names)):
-        own = np.flatnonzero(codes == code)
-        beats = qrs[own].astype(np.float64)
-        median = np.median(beats, axis=0)
-        beats = beats - beats.mean(axis=-1, keepdims=True)
-        median = median - median.mean(axis=-1, keepdims=True)
-        norm = np.sqrt((beats**2).sum(axis=-1) * (median**2).sum(axis=-1) + TINY)
-        out[own, :n_chans] = (beats * median).sum(axis=-1) / norm
-        out[own, n_chans:] = np.log(np.sqrt(((beats - median) ** 2).mean(axis=-1)) + 1e-2)
-    return out
-
-
-def _segment(windows: Windows, seconds: tuple[float, float]) -> slice:
-    """Samples between two times (s) relative to the event."""
-    assert windows.event_s is not None
-    start, stop = (round((time + windows.event_s) * windows.sfreq) for time in seconds)
-    return slice(max(0, start), stop)
-
-
-def _holds_beat(windows: Windows) -> bool:
-    """Whether the windows reach over P wave, QRS and T wave (give or take a sample)."""
-    if windows.event_s is None:
-        return False
-    sample = 1 / windows.sfreq
-    after_s = windows.x.shape[-1] * sample - windows.event_s
-    return windows.event_s >= -P_SEARCH_S[0] - sample and after_s >= T_WAVE_S[1] - sample
-
-
-def _by_block(x: Floats, features: Callable[[Floats], Floats]) -> Floats:
-    """`features` of float64 blocks of windows, stacked."""
-    starts = range(0, max(len(x), 1), BLOCK)
-    return np.concatenate([features(x[i : i + BLOCK].astype(np.float64)) for i in starts])
-
-
 FLOORS: dict[str, Floor] = {
     floor.name: floor
     for floor in (
-        Floor("majority", "majority class", None),
-        Floor("amplitude", "amplitude, one number + LR", amplitude),
+        Floor("majority", "majority class", scaling="none"),
+        Floor("amplitude", "amplitude, one number + LR", amplitude, scaling="level"),
         Floor("raw", "raw window + LR", raw),
         Floor("shape", "beat shape + LR", shape),
-        Floor("rr", "RR intervals + LR", rr_intervals),
+        Floor("rr", "RR intervals + LR", rr_intervals, scaling="none"),
         Floor("rr-shape", "RR intervals and beat shape + LR", rr_shape),
-        Floor("log-variance", "log variance per channel + LR", log_variance),
+        Floor("log-variance", "log variance per channel + LR", log_variance, scaling="level"),
         Floor("band-power", "band power + LR", band_power),
-        Floor("means", "means of the axes + LR", means),
-        Floor("statistics", "mean, std, FFT energy + LR", statistics),
+        Floor("tangent-space", "tangent space (OAS, Riemannian mean) + LR", fit=fit_tangent_space),
+        Floor("minirocket", "MiniRocket + ridge", fit=fit_minirocket, classifier="ridge"),
+        Floor("means", "means of the axes + LR", means, scaling="level"),
+        Floor("statistics", "mean, std, FFT energy + LR", statistics, scaling="level"),
     )
 }

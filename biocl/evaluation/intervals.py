@@ -283,39 +283,6 @@ def paired_difference(
     )
 
 
-def paired_pooled_difference(
-    y: ArrayLike,
-    proba_a: ArrayLike,
-    proba_b: ArrayLike,
-    patient: ArrayLike,
-    classes: Sequence[str],
-    *,
-    n_draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, PairedDifference]:
-    """Difference of two arms in metrics over all windows: patients are resampled, the same for both arms.
-
-    Parameters
-    ----------
-    y, patient, classes
-        As in `bootstrap_metrics`.
-    proba_a, proba_b : array-like, shape (n, n_classes) or (n_repeats, n, n_classes)
-        Predictions of the arms for the same windows; the numbers of repeats may differ.
-    n_draws, level, seed
-        As in `bootstrap_metrics`.
-
-    Returns
-    -------
-    dict of str to PairedDifference
-    """
-    a, b = (
-        resample_metrics(y, proba, patient, classes, n_draws=n_draws, level=level, seed=seed)
-        for proba in (proba_a, proba_b)
-    )
-    return pooled_difference(a, b)
-
-
 def sign_flip(differences: ArrayLike, *, n_flips: int = 100_000, seed: int = 0) -> tuple[float | None, str]:
     """Two-sided p of a mean difference if each patient's sign were a coin toss.
 

@@ -1,17 +1,18 @@
-"""The linear probe: z-score, logistic regression, and a regularisation chosen between patients."""
+"""The linear probe: z-score, a linear classifier, and a regularisation chosen between patients."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from biocl.errors import DataError
 from biocl.evaluation.metrics import macro_f1
+from biocl.evaluation.ridge import ridge_path
 from biocl.randomness import stream
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
+Classifier = Literal["logistic", "ridge"]
+
+RIDGE_GRID = tuple(10.0**-exponent for exponent in range(-1, 6))
+"""``C`` of a ridge, the inverse of its penalty: penalties from 0.1, where ten thousand z-scored features fit anything,
+to 100,000, ten times the squared length of such a row."""
+RIDGE_DEFAULT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Probe:
 
     Attributes
     ----------
-    model : sklearn.pipeline.Pipeline or None
+    model : tuple or None
         Scaler and classifier; None where there is nothing to learn from: no feature (the majority floor), or
         a single class in the training rows.
     shares : numpy.ndarray, shape (n_classes,)
@@ -58,11 +65,12 @@ class Probe:
         """What a file needs to predict again: ``softmax((x - mean) / scale @ coef.T + intercept)``.
 
         With two classes there is one row, the log odds of the second seen class; ``one-vs-rest`` has a
-        sigmoid for every class, divided by their sum. Without a model only ``shares``.
+        sigmoid for every class, divided by their sum. A ridge always has a row for every seen class. Without a
+        model only ``shares``.
         """
         if self.model is None:
             return {"shares": self.shares}
-        scaler, classifier = self.model[0], self.model[-1]
+        scaler, classifier = self.model
         parts = getattr(classifier, "estimators_", [classifier])
         return {
             "shares": self.shares,
@@ -74,7 +82,14 @@ class Probe:
 
 
 def fit_probe(
-    features: Floats, y: ArrayLike, patient: ArrayLike, *, n_classes: int, spec: ProbeSpec, seed: int = 0
+    features: Floats,
+    y: ArrayLike,
+    patient: ArrayLike,
+    *,
+    n_classes: int,
+    spec: ProbeSpec,
+    seed: int = 0,
+    classifier: Classifier = "logistic",
 ) -> Probe:
     """Fit scaler and classifier on labelled training rows.
 
@@ -93,6 +108,9 @@ def fit_probe(
     seed : int
         Only used to draw rows where there are more than ``spec.max_rows`` (or, while choosing ``C``,
         more than ``spec.max_inner_rows``).
+    classifier : str
+        ``logistic`` is what `spec` describes. ``ridge`` (`biocl.evaluation.ridge`) has the class weights, folds and
+        row limits of `spec`, and always chooses ``C``, the inverse penalty, among `RIDGE_GRID`.
 
     Returns
     -------
@@ -119,8 +137,8 @@ def fit_probe(
     codes = np.unique(patients, return_inverse=True)[1].astype(np.int64)
     keep = _thin(labels, spec.max_rows, stream(seed, "probe", "rows"))
     x, labels, codes = x[keep], labels[keep], codes[keep]
-    c, chosen, scores = _choose_c(x, labels, codes, n_classes, spec, seed)
-    model = _fit([c], x.astype(np.float64), labels, spec, spec.tolerance)[0]
+    c, chosen, scores = _choose_c(x, labels, codes, n_classes, spec, seed, classifier)
+    model = _fit([c], x.astype(np.float64), labels, spec, spec.tolerance, classifier)[0]
     return Probe(model, _shares(labels, n_classes), n_classes, c, chosen, scores)
 
 
@@ -160,24 +178,34 @@ def patient_folds(y: ArrayLike, patient: ArrayLike, n_folds: int) -> Integers:
 
 
 def _choose_c(
-    x: Floats, y: Integers, patient: Integers, n_classes: int, spec: ProbeSpec, seed: int
+    x: Floats,
+    y: Integers,
+    patient: Integers,
+    n_classes: int,
+    spec: ProbeSpec,
+    seed: int,
+    classifier: Classifier,
 ) -> tuple[float, str, dict[float, float]]:
     """``C``, how it was chosen, and the score of every candidate."""
-    if spec.c != "inner-folds":
+    default_c, grid = spec.default_c, sorted(spec.c_grid)
+    if classifier == "ridge":
+        default_c, grid = RIDGE_DEFAULT, sorted(RIDGE_GRID)
+    elif spec.c != "inner-folds":
         return spec.c, "fixed", {}
     n_patients = len(np.unique(patient))
     if x.shape[1] == 0 or len(np.unique(y)) < 2:
-        return spec.default_c, "unused: no feature or a single class, so the class shares are predicted", {}
+        return default_c, "unused: no feature or a single class, so the class shares are predicted", {}
     if n_patients < 2:
-        return spec.default_c, "default: one labelled patient has no inner folds", {}
-    grid = sorted(spec.c_grid)
+        return default_c, "default: one labelled patient has no inner folds", {}
     fold = patient_folds(y, patient, spec.n_folds)
     predicted = np.empty((len(grid), len(y)), dtype=np.int64)
     for k in range(int(fold.max()) + 1):
         train = np.flatnonzero(fold != k)
         rows = train[_thin(y[train], spec.max_inner_rows, stream(seed, "probe", "inner", k))]
         ratio = len(y) / len(rows)
-        models = _fit([c * ratio for c in grid], x[rows].astype(np.float32), y[rows], spec, spec.inner_tolerance)
+        scaled_grid = [c * ratio for c in grid]
+        inner = x[rows].astype(np.float32)
+        models = _fit(scaled_grid, inner, y[rows], spec, spec.inner_tolerance, classifier)
         held_out = x[fold == k].astype(np.float32)
         for i, model in enumerate(models):
             proba = _predict(model, _shares(y[rows], n_classes), held_out)
@@ -185,22 +213,33 @@ def _choose_c(
     scores = {c: macro_f1(y, predicted[i]) for i, c in enumerate(grid)}
     best = max(scores.values())
     tied = [c for c in grid if scores[c] >= best - 1e-12]
-    c = min(tied, key=lambda value: abs(np.log(value / spec.default_c)))
+    c = min(tied, key=lambda value: abs(np.log(value / default_c)))
     return c, f"macro-F1 on {int(fold.max()) + 1} patient-wise inner folds of {n_patients} patients", scores
 
 
-def _fit(cs: Sequence[float], x: Floats, y: Integers, spec: ProbeSpec, tolerance: float) -> list[Any]:
-    """One pipeline for every ``C`` (ascending), each started where the one before ended."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
-    from sklearn.pipeline import make_pipeline
+def _fit(
+    cs: Sequence[float], x: Floats, y: Integers, spec: ProbeSpec, tolerance: float, classifier: Classifier
+) -> list[Any]:
+    """Scaler and classifier for every ``C`` (ascending)."""
     from sklearn.preprocessing import StandardScaler
 
     if len(np.unique(y)) < 2 or x.shape[1] == 0:
         return [None] * len(cs)
     scaler = StandardScaler().fit(x)
     scaled = scaler.transform(x)
+    if classifier == "ridge":
+        models: list[Any] = list(ridge_path(scaled, y, [1 / c for c in cs], balanced=spec.class_weight == "balanced"))
+    else:
+        models = _logistic(cs, scaled, y, spec, tolerance)
+    return [(scaler, model) for model in models]
+
+
+def _logistic(cs: Sequence[float], scaled: Floats, y: Integers, spec: ProbeSpec, tolerance: float) -> list[Any]:
+    """One model for every ``C`` (ascending), each started where the one before ended."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
     weight = None if spec.class_weight == "none" else spec.class_weight
     fitted: list[Any] = []
     coefficients: tuple[Floats, Floats] | None = None
@@ -218,7 +257,7 @@ def _fit(cs: Sequence[float], x: Floats, y: Integers, spec: ProbeSpec, tolerance
             model.fit(scaled, y)
         if spec.kind == "softmax":
             coefficients = (model.coef_, model.intercept_)
-        fitted.append(make_pipeline(scaler, model))
+        fitted.append(model)
     return fitted
 
 
@@ -227,7 +266,8 @@ def _predict(model: Any, shares: NDArray[np.float64], features: Floats) -> NDArr
     if model is None:
         return np.tile(shares, (len(features), 1))
     proba = np.zeros((len(features), len(shares)))
-    proba[:, shares > 0] = model.predict_proba(features)
+    scaler, classifier = model
+    proba[:, shares > 0] = classifier.predict_proba(scaler.transform(features))
     return proba
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -9,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from biocl.errors import UsageError
 from biocl.evaluation.labels import parse_labels
 from biocl.spec import Spec
+from biocl.training.spec import InputScale
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -67,6 +69,10 @@ class EvaluateSpec(Spec):
     """What the probe reads of each feature: centre is its difference from the recording's median, deviation
     that and its absolute value. Both need the recording's unlabelled windows as a whole, at test time too;
     the floors are then shown with and without."""
+    floor_scales: Annotated[list[InputScale], Field(min_length=1)] | None = None
+    """Input scales (see data.input_scale) of the floors, each shown for every one of them, as in [none, window].
+    Floors that do not look at the signal are shown once; a floor of nothing but levels is left out of z-scored
+    windows. Default: as the encoder sees the windows, alignment included."""
     bootstrap_draws: Count = 1000
     """Resamples of the test patients."""
     allow_seen: bool = False
@@ -83,7 +89,12 @@ class EvaluateSpec(Spec):
 
     @model_validator(mode="after")
     def _tasks_make_sense(self) -> EvaluateSpec:
-        for key, given in (("labels", self.labels), ("class_sets", [tuple(names) for names in self.class_sets or []])):
+        lists: dict[str, Sequence[Hashable]] = {
+            "labels": self.labels,
+            "class_sets": [tuple(names) for names in self.class_sets or []],
+            "floor_scales": self.floor_scales or [],
+        }
+        for key, given in lists.items():
             if len(set(given)) < len(given):
                 raise ValueError(f"{key} names one entry twice")
         for names in self.class_sets or []:

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from biocl.errors import UsageError
-from biocl.evaluation import floors
-from biocl.evaluation.floors import FLOORS, Windows, floors_for, majority_proba
+from biocl.evaluation import floors_common
+from biocl.evaluation.floors import FLOORS, FloorArm, Windows, floor_rows, floors_for, majority_proba
+from biocl.evaluation.floors_common import amplitude, log_variance, raw
+from biocl.evaluation.floors_ecg import rr_intervals, shape
+from biocl.evaluation.floors_eeg import BANDS_HZ, band_power
+from biocl.evaluation.floors_imu import means, statistics
 from biocl.evaluation.metrics import classification_metrics, macro_f1
 from biocl.evaluation.probe import fit_probe
 from biocl.evaluation.spec import ProbeSpec
@@ -91,49 +95,85 @@ def test_which_floors_can_be_computed() -> None:
     assert names("ecg", windows(event_s=0.3)) == ["majority", "amplitude", "raw", "shape"]
     assert names("ecg", windows(rr=np.zeros((40, 6)))) == ["majority", "amplitude", "raw", "rr"]
     assert names("ecg", windows(event_s=0.1)) == ["majority", "amplitude", "raw"]
-    assert names("eeg", windows()) == ["majority", "amplitude", "log-variance", "band-power", "raw"]
-    assert names("imu", windows()) == ["majority", "means", "statistics", "raw"]
+    eeg = ["majority", "amplitude", "log-variance", "band-power", "tangent-space", "minirocket", "raw"]
+    assert names("eeg", windows()) == eeg
+    assert names("eeg", windows(n_chans=1)) == [name for name in eeg if name != "tangent-space"]
+    assert names("eeg", windows(n=5001, n_times=2)) == [name for name in eeg if name != "minirocket"]
+    assert names("imu", windows()) == ["majority", "means", "statistics", "minirocket", "raw"]
+    assert names("other", windows()) == ["majority", "amplitude", "raw"]
+
+
+def test_rows_of_every_input_scale() -> None:
+    floors = [FLOORS[name] for name in ("majority", "rr", "amplitude", "shape")]
+    plain = [row.name for row in floor_rows(floors, None, per_recording=False)]
+    assert plain == ["majority", "rr", "amplitude", "shape"]
+    rows = floor_rows(floors, ["none", "window"], per_recording=True)
+    assert [row.name for row in rows] == [
+        "majority",
+        "rr",
+        "amplitude (raw input)",
+        "shape (raw input)",
+        "shape (z-scored windows)",
+        "rr, per recording",
+        "shape (raw input), per recording",
+        "shape (z-scored windows), per recording",
+    ]
+    assert [FloorArm.parse(row.name) for row in rows] == rows
+    assert FloorArm.parse("pretrained") is None
+    assert FloorArm.parse("untrained (raw input)") is None
+
+
+def test_nothing_is_left_of_levels_in_z_scored_windows() -> None:
+    """The floors that are left out there are those, and only those, that would be the same for every window.
+
+    An odd length: with an even one the energy counts one frequency, the Nyquist rate, twice.
+    """
+    x = windows(n_times=51).x.astype(np.float64)
+    x = (x - x.mean(axis=-1, keepdims=True)) / x.std(axis=-1, keepdims=True)
+    scored = Windows(x, 125.0, np.arange(40))
+    for name in ("amplitude", "log-variance", "means", "statistics", "band-power", "raw", "tangent-space"):
+        spread = FLOORS[name].compute(scored, np.arange(40) < 30, 0).std(axis=0).max()
+        assert (spread < 1e-9) == (FLOORS[name].scaling == "level"), name
 
 
 @pytest.mark.parametrize("name", [name for name in FLOORS if name != "majority"])
 def test_blocks_change_no_number(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     w = windows(event_s=0.3, rr=np.ones((40, 6)))
-    features = FLOORS[name].features
-    assert features is not None
-    whole = features(w)
+    train = np.arange(40) < 30
+    whole = FLOORS[name].compute(w, train, 0)
     assert whole.shape[0] == 40
     assert np.isfinite(whole).all()
-    monkeypatch.setattr(floors, "BLOCK", 7)
-    np.testing.assert_array_equal(features(w), whole)
+    monkeypatch.setattr(floors_common, "BLOCK", 7)
+    np.testing.assert_array_equal(FLOORS[name].compute(w, train, 0), whole)
 
 
 def test_amplitude_is_the_mean_log_variance() -> None:
     w = windows()
-    np.testing.assert_allclose(floors.amplitude(w)[:, 0], np.log(w.x.astype(float).var(-1) + 1e-6).mean(1))
-    assert floors.log_variance(w).shape == (40, 2)
+    np.testing.assert_allclose(amplitude(w)[:, 0], np.log(w.x.astype(float).var(-1) + 1e-6).mean(1))
+    assert log_variance(w).shape == (40, 2)
 
 
 def test_band_power_finds_the_band() -> None:
     time = np.arange(500) / 125.0
     x = np.sin(2 * np.pi * 10 * time)[None, None].astype(np.float32)
-    power = floors.band_power(Windows(x, 125.0, np.zeros(1)))[0]
-    assert list(floors.BANDS_HZ)[power.argmax()] == "alpha"
+    power = band_power(Windows(x, 125.0, np.zeros(1)))[0]
+    assert list(BANDS_HZ)[power.argmax()] == "alpha"
 
 
 def test_statistics_of_axes() -> None:
     w = windows()
     x = w.x.astype(float)
-    table = floors.statistics(w)
+    table = statistics(w)
     np.testing.assert_allclose(table[:, :2], x.mean(-1))
     np.testing.assert_allclose(table[:, 2:4], x.std(-1))
-    np.testing.assert_allclose(floors.means(w), x.mean(-1))
+    np.testing.assert_allclose(means(w), x.mean(-1))
 
 
 def test_raw_windows_keep_their_order_and_large_ones_are_averaged() -> None:
     w = windows()
-    np.testing.assert_allclose(floors.raw(w), w.x.reshape(40, -1))
+    np.testing.assert_allclose(raw(w), w.x.reshape(40, -1))
     large = windows(n=4, n_chans=64, n_times=256)
-    table = floors.raw(large)
+    table = raw(large)
     assert table.shape == (4, 64 * 16)
     np.testing.assert_allclose(table[:, 0], large.x[:, 0, :16].mean(-1), rtol=1e-5)
 
@@ -141,8 +181,8 @@ def test_raw_windows_keep_their_order_and_large_ones_are_averaged() -> None:
 def test_shape_sees_the_beat_wherever_it_stands_in_a_longer_window() -> None:
     beat = np.random.default_rng(1).normal(size=(12, 2, 100)).astype(np.float32)
     long = np.concatenate([np.zeros((12, 2, 50), np.float32), beat, np.zeros((12, 2, 50), np.float32)], axis=-1)
-    short = floors.shape(Windows(beat, 125.0, np.zeros(12), event_s=0.3))
-    wide = floors.shape(Windows(long, 125.0, np.zeros(12), event_s=0.7))
+    short = shape(Windows(beat, 125.0, np.zeros(12), event_s=0.3))
+    wide = shape(Windows(long, 125.0, np.zeros(12), event_s=0.7))
     assert short.shape == wide.shape == (12, 48)
     np.testing.assert_allclose(wide[:, -4:], short[:, -4:])  # likeness to the recording's median QRS
 
@@ -151,7 +191,7 @@ def test_likeness_is_one_for_the_usual_beat_and_knows_only_its_recording() -> No
     rng = np.random.default_rng(0)
     usual, other = rng.normal(size=(2, 1, 100))
     x = np.stack([usual] * 5 + [other] + [other] * 3).astype(np.float32)
-    table = floors.shape(Windows(x, 125.0, np.array([0] * 6 + [1] * 3), event_s=0.3))
+    table = shape(Windows(x, 125.0, np.array([0] * 6 + [1] * 3), event_s=0.3))
     correlation = table[:, -2]
     np.testing.assert_allclose(np.delete(correlation, 5), 1, atol=1e-5)
     assert correlation[5] < 0.9
@@ -159,9 +199,9 @@ def test_likeness_is_one_for_the_usual_beat_and_knows_only_its_recording() -> No
 
 def test_floors_refuse_windows_without_what_they_need() -> None:
     with pytest.raises(UsageError, match="shape of a beat"):
-        floors.shape(windows())
+        shape(windows())
     with pytest.raises(UsageError, match="no RR intervals"):
-        floors.rr_intervals(windows())
+        rr_intervals(windows())
 
 
 def test_majority_predicts_the_class_shares() -> None:

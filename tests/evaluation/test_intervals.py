@@ -13,7 +13,8 @@ from biocl.evaluation.intervals import (
     bootstrap_mean,
     bootstrap_metrics,
     paired_difference,
-    paired_pooled_difference,
+    pooled_difference,
+    resample_metrics,
     resample_patients,
     sign_flip,
 )
@@ -55,12 +56,13 @@ def test_repeats_are_averaged_within_each_resample() -> None:
 
 
 def test_five_patients_get_no_interval() -> None:
-    y, proba, poor, patient = cohort(n_patients=5)
+    y, proba, _, patient = cohort(n_patients=5)
     found = bootstrap_metrics(y, proba, patient, list("abc"), n_draws=20)["accuracy"]
     assert (found.low, found.high) == (None, None)
     five = paired_difference(dict(enumerate([0.5] * 5)), dict(enumerate([0.4] * 5)))
     assert (five.low, five.p, five.test) == (None, 2 / 32, "exact sign-flip")
-    assert paired_pooled_difference(y, proba, poor, patient, list("abc"), n_draws=20)["accuracy"].low is None
+    arm = resample_metrics(y, proba, patient, list("abc"), n_draws=20)
+    assert pooled_difference(arm, arm)["accuracy"].low is None
 
 
 def test_mean_leaves_out_patients_without_a_score() -> None:
@@ -107,8 +109,9 @@ def test_paired_difference_by_patient() -> None:
 
 def test_pooled_difference_shares_its_resamples() -> None:
     y, good, poor, patient = cohort()
-    same = paired_pooled_difference(y, good, good, patient, list("abc"), n_draws=50)["macro_f1"]
+    arms = [resample_metrics(y, proba, patient, list("abc"), n_draws=200) for proba in (good, good, poor)]
+    same = pooled_difference(arms[0], arms[1])["macro_f1"]
     assert (same.mean, same.low, same.high) == (0, 0, 0)
-    better = paired_pooled_difference(y, good, poor, patient, list("abc"), n_draws=200)["macro_f1"]
+    better = pooled_difference(arms[0], arms[2])["macro_f1"]
     assert better.low > 0
     assert better.p is None
