@@ -99,7 +99,7 @@ def test_minirocket_is_read_by_a_ridge(small_cohort: Cohort, monkeypatch: pytest
 
     monkeypatch.setattr(study, "fit_probe", spy)
     fold = fold_of(small_cohort)
-    for arm in ("minirocket (raw input)", "raw (raw input)"):
+    for arm in ("minirocket (raw input)", "amplitude (raw input)"):
         proba = predict_cell(fold, Cell(CLASSES, "all", 0, "floor", arm))
         np.testing.assert_allclose(proba.sum(axis=1), 1)
     assert used == ["ridge", "logistic"]
@@ -123,7 +123,7 @@ def test_every_mode_is_compared_with_every_floor_of_features() -> None:
 def test_scales_flow_into_tables(small_cohort: Cohort, tmp_path: Path) -> None:
     experiment = load_experiment(
         Path("demo"),
-        [*SMALL, EVALUATE % "linear, full", "evaluate.per_recording=centre", "evaluate.class_sets=null"],
+        [*SMALL, EVALUATE % "linear, full", "evaluate.per_recording=centre", "evaluate.probe.c=0.01"],
     )
     text = evaluate(experiment, None, tmp_path / "ev")
     results = read_json(tmp_path / "ev" / "results.json")
