@@ -14,7 +14,7 @@ from biocl.errors import UsageError
 
 
 class BraindecodeEncoder(ForeignEncoder):
-    """A classifier of braindecode whose ``final_layer`` is taken off.
+    """A classifier of braindecode whose ``final_layer`` (or list of them) is taken off.
 
     Parameters
     ----------
@@ -49,8 +49,15 @@ class BraindecodeEncoder(ForeignEncoder):
                 "encoder.name",
                 "Choose another model of braindecode, for instance braindecode/ShallowFBCSPNet",
             )
-        network.final_layer = nn.Identity()
+        network.final_layer = open_end(network.final_layer)
         super().__init__(spec.name, Headless(network), n_chans, n_times)
+
+
+def open_end(final_layer: nn.Module) -> nn.Module:
+    """What stands in a classifier's place; a list of them (ATCNet has one for each part of the window) stays a list."""
+    if isinstance(final_layer, nn.ModuleList):
+        return nn.ModuleList([nn.Identity() for _ in final_layer])
+    return nn.Identity()
 
 
 class Headless(nn.Module):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from libraries import HAS_BRAINDECODE
 
 from biocl.commands.configs import explain_key
 from biocl.commands.embed import embed_store
@@ -71,6 +72,17 @@ TSAI = {
     "MiniRocketPlus": "{num_features: 84}",
     "HydraPlus": "{k: 2, g: 4}",
 }
+BRAINDECODE = {
+    "ShallowFBCSPNet": "{pool_time_length: 10}",
+    "Deep4Net": "{filter_time_length: 3, filter_length_2: 3, filter_length_3: 3, filter_length_4: 3, "
+    "pool_time_length: 2, pool_time_stride: 2}",
+    "EEGNet": "{}",
+    "EEGNeX": "{}",
+    "EEGConformer": "{pool_time_length: 10, filter_time_length: 5}",
+    "EEGITNet": "{}",
+    "EEGInceptionERP": "{}",
+    "ATCNet": "{conv_block_pool_size_2: 2, tcn_depth: 1}",
+}
 
 
 @pytest.fixture(scope="module")
@@ -120,19 +132,17 @@ def test_the_whole_way_with_tsais(name: str, config: Path, tmp_path: Path) -> No
     the_whole_way(load_experiment(config, [encoder]), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["ShallowFBCSPNet", "EEGNet", "EEGConformer", "EEGNeX"])
+@pytest.mark.parametrize("name", BRAINDECODE)
 def test_the_whole_way_with_braindecodes(name: str, config: Path, tmp_path: Path) -> None:
-    small = {
-        "ShallowFBCSPNet": "{pool_time_length: 10}",
-        "EEGConformer": "{pool_time_length: 10, filter_time_length: 5}",
-    }
-    encoder = f"encoder={{name: braindecode/{name}, pool: mean, arguments: {small.get(name, '{}')}}}"
-    try:
-        the_whole_way(load_experiment(config, [encoder]), tmp_path)
-    except UsageError as error:
-        if "pip install" not in str(error):
-            raise
-        pytest.xfail(f"braindecode does not import here: {error}")
+    encoder = f"encoder={{name: braindecode/{name}, pool: mean, arguments: {BRAINDECODE[name]}}}"
+    experiment = load_experiment(config, [encoder])
+    if HAS_BRAINDECODE:
+        the_whole_way(experiment, tmp_path)
+        return
+    with pytest.raises(UsageError, match=r"braindecode.*pip install .*biocl\[braindecode\]") as raised:
+        pretrain(experiment, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["scattering", "dual"])

@@ -1,4 +1,4 @@
-"""Encoders of other libraries: tsai as it is installed, braindecode as it may be."""
+"""Encoders of other libraries: tsai, and braindecode where it imports (and what is said elsewhere)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from libraries import HAS_BRAINDECODE
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
@@ -39,14 +40,31 @@ TSAI: dict[str, dict[str, Any]] = {
     "MiniRocketPlus": {"num_features": 168},
     "HydraPlus": {"k": 2, "g": 4},
 }
-FLAT = {"LSTM_FCNPlus", "MiniRocketPlus", "HydraPlus"}
-UNTRAINED = {"MiniRocketPlus", "HydraPlus"}
-NO_EXPORT = {"TSTPlus", "MiniRocketPlus", "HydraPlus"}
-every = pytest.mark.parametrize("name", TSAI)
+BRAINDECODE: dict[str, dict[str, Any]] = {
+    "ShallowFBCSPNet": {"pool_time_length": 20},
+    "Deep4Net": {"filter_time_length": 3, "filter_length_2": 3, "filter_length_3": 3, "filter_length_4": 3,
+                 "pool_time_length": 2, "pool_time_stride": 2},
+    "EEGNet": {},
+    "EEGNeX": {},
+    "EEGConformer": {"pool_time_length": 20},
+    "ATCNet": {"input_window_seconds": 1.28},
+    "EEGInceptionERP": {},
+    "EEGITNet": {},
+}  # fmt: skip
+MODELS = {
+    **{f"tsai/{name}": arguments for name, arguments in TSAI.items()},
+    **{f"braindecode/{name}": arguments for name, arguments in BRAINDECODE.items() if HAS_BRAINDECODE},
+}
+FLAT = {"tsai/LSTM_FCNPlus", "tsai/MiniRocketPlus", "tsai/HydraPlus"} | {
+    f"braindecode/{name}" for name in ("ATCNet", "EEGConformer", "EEGInceptionERP", "EEGITNet", "EEGNeX")
+}
+UNTRAINED = {"tsai/MiniRocketPlus", "tsai/HydraPlus"}
+NO_EXPORT = {"tsai/TSTPlus", "tsai/MiniRocketPlus", "tsai/HydraPlus"}
+every = pytest.mark.parametrize("name", MODELS)
 
 
-def make(name: str, library: str = "tsai", **arguments: Any) -> Encoder:
-    spec = TypeAdapter(EncoderSpec).validate_python({"name": f"{library}/{name}", "arguments": arguments})
+def make(name: str, **arguments: Any) -> Encoder:
+    spec = TypeAdapter(EncoderSpec).validate_python({"name": name, "arguments": arguments})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         encoder = build_encoder(spec, n_chans=N_CHANS, n_times=N_TIMES, sfreq=SFREQ)
@@ -59,9 +77,9 @@ def windows(n_samples: int = 4) -> torch.Tensor:
 
 
 @every
-def test_a_tsai_model_is_an_encoder(name: str) -> None:
+def test_a_model_is_an_encoder(name: str) -> None:
     torch.manual_seed(0)
-    encoder, x = make(name, **TSAI[name]), windows()
+    encoder, x = make(name, **MODELS[name]), windows()
     before = x.clone()
     encoder.train()(x)
     out = encoder.eval()(x)
@@ -79,9 +97,9 @@ def test_a_tsai_model_is_an_encoder(name: str) -> None:
 
 
 @every
-def test_gradients_of_a_tsai_model(name: str) -> None:
+def test_gradients_of_a_model(name: str) -> None:
     torch.manual_seed(0)
-    encoder = make(name, **TSAI[name]).eval()
+    encoder = make(name, **MODELS[name]).eval()
     out = encoder(windows())
     trained = [p for p in encoder.parameters() if p.requires_grad]
     assert bool(trained) == (name not in UNTRAINED)
@@ -94,13 +112,13 @@ def test_gradients_of_a_tsai_model(name: str) -> None:
 
 
 @every
-def test_saved_weights_of_a_tsai_model_are_all_there_is(name: str) -> None:
+def test_saved_weights_of_a_model_are_all_there_is(name: str) -> None:
     torch.manual_seed(0)
-    one = make(name, **TSAI[name]).eval()
+    one = make(name, **MODELS[name]).eval()
     torch.manual_seed(0)
-    same = make(name, **TSAI[name]).eval()
+    same = make(name, **MODELS[name]).eval()
     torch.manual_seed(9)
-    other = make(name, **TSAI[name]).eval()
+    other = make(name, **MODELS[name]).eval()
     x = windows()
     with torch.no_grad():
         assert torch.equal(one(x), same(x))
@@ -110,9 +128,9 @@ def test_saved_weights_of_a_tsai_model_are_all_there_is(name: str) -> None:
 
 
 @every
-def test_export_of_a_tsai_model(name: str) -> None:
+def test_export_of_a_model(name: str) -> None:
     torch.manual_seed(0)
-    encoder, x = make(name, **TSAI[name]).eval(), windows()
+    encoder, x = make(name, **MODELS[name]).eval(), windows()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -126,7 +144,7 @@ def test_export_of_a_tsai_model(name: str) -> None:
 
 def test_a_model_that_mixes_the_windows_of_a_batch_is_refused() -> None:
     with pytest.raises(UsageError, match="other features when other windows stand beside it"):
-        make("TSSequencerPlus", d_model=16, depth=2)
+        make("tsai/TSSequencerPlus", d_model=16, depth=2)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +157,7 @@ def test_a_model_that_mixes_the_windows_of_a_batch_is_refused() -> None:
 )
 def test_tsai_models_that_cannot_be(name: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        make(name, **arguments)
+        make(f"tsai/{name}", **arguments)
 
 
 def test_tsais_collection_of_all_models_is_not_imported() -> None:
@@ -157,7 +175,7 @@ def test_tsais_collection_of_all_models_is_not_imported() -> None:
 def test_a_missing_tsai_is_one_paragraph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r'tsai, which is not installed.* pip install "biocl\[tsai\]"'):
-        make("FCNPlus")
+        make("tsai/FCNPlus")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +191,7 @@ def test_a_tsai_that_does_not_import_is_one_paragraph(error: Exception, monkeypa
 
     monkeypatch.setattr("importlib.import_module", broken)
     with pytest.raises(UsageError, match=r"tsai is installed and cannot be imported.*built for this torch") as raised:
-        make("FCNPlus")
+        make("tsai/FCNPlus")
     assert "\n" not in str(raised.value)
     assert str(error) in str(raised.value)
 
@@ -184,7 +202,7 @@ def test_a_missing_braindecode_is_one_paragraph(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("importlib.import_module", absent)
     with pytest.raises(UsageError, match=r'braindecode, which is not installed.* pip install "biocl\[braindecode\]"'):
-        make("EEGNet", "braindecode")
+        make("braindecode/EEGNet")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +219,7 @@ def test_a_braindecode_that_does_not_import_names_torchaudio(error: Exception, m
 
     monkeypatch.setattr("importlib.import_module", broken)
     with pytest.raises(UsageError, match=r"matches torch, down to the CUDA version.*torch 2.11 with torchaudio 2.11"):
-        make("EEGNet", "braindecode")
+        make("braindecode/EEGNet")
 
 
 class Classifier(nn.Module):
@@ -226,33 +244,51 @@ class Headed(Classifier):
         del self.final_layer
 
 
+class Several(Classifier):
+    """One that classifies parts of the window and averages, as ATCNet does."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__(**facts)
+        self.final_layer = nn.ModuleList([nn.Linear(4, facts["n_outputs"]) for _ in range(3)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = self.norm(self.filters(x)).tensor_split(3, dim=2)
+        return torch.stack([one(part.mean(2)) for one, part in zip(self.final_layer, parts, strict=True)]).mean(0)
+
+
+def test_a_braindecode_model_loses_every_one_of_its_final_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.import_module", lambda name: types.SimpleNamespace(Several=Several))
+    encoder = make("braindecode/Several")
+    assert (encoder.out_dim, encoder.n_steps(N_TIMES)) == (4, 1)
+    assert [type(block) for block in encoder.blocks] == [nn.Conv1d, nn.BatchNorm1d]
+
+
 def test_a_braindecode_model_loses_its_final_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     models = types.SimpleNamespace(Classifier=Classifier, Headed=Headed, helper=lambda: None)
     monkeypatch.setattr("importlib.import_module", lambda name: models)
-    encoder = make("Classifier", "braindecode", width=6)
+    encoder = make("braindecode/Classifier", width=6)
     assert (encoder.out_dim, encoder.n_steps(N_TIMES)) == (6, N_TIMES - 4)
     assert encoder(windows()).shape == (4, N_TIMES - 4, 6)
     assert [type(block) for block in encoder.blocks] == [nn.Conv1d, nn.BatchNorm1d]
     with pytest.raises(UsageError, match="has no final_layer"):
-        make("Headed", "braindecode")
+        make("braindecode/Headed")
     for name in ("Other", "helper"):
         with pytest.raises(UsageError, match=f"braindecode has no model '{name}'"):
-            make(name, "braindecode")
+            make(f"braindecode/{name}")
     with pytest.raises(UsageError, match=r"cannot be made for 3 channels, 128 samples and 100 Hz .*colour"):
-        make("Classifier", "braindecode", colour=3)
+        make("braindecode/Classifier", colour=3)
     with pytest.raises(UsageError, match="cannot read windows of 3 channels and 128 samples"):
-        make("Classifier", "braindecode", n_chans=5)
+        make("braindecode/Classifier", n_chans=5)
 
 
-@pytest.mark.parametrize("name", ["ShallowFBCSPNet", "EEGNet", "EEGConformer", "Deep4Net"])
-def test_braindecodes_models_where_it_imports(name: str) -> None:
-    try:
-        encoder = make(name, "braindecode", **({"pool_time_length": 20} if name == "ShallowFBCSPNet" else {}))
-    except UsageError as error:
-        if "cannot read windows" in str(error) or "cannot be made" in str(error):
-            raise
-        pytest.xfail(f"braindecode does not import here: {error}")
-    assert encoder.eval()(windows()).shape == (4, encoder.n_steps(N_TIMES), encoder.out_dim)
+@pytest.mark.parametrize("name", [f"braindecode/{name}" for name in BRAINDECODE])
+def test_every_model_of_braindecode_is_made_or_says_what_is_missing(name: str) -> None:
+    if HAS_BRAINDECODE:
+        assert make(name, **BRAINDECODE[name.removeprefix("braindecode/")]).out_dim > 1
+        return
+    with pytest.raises(UsageError, match=r"braindecode.*pip install .*biocl\[braindecode\]") as raised:
+        make(name)
+    assert "\n" not in str(raised.value)
 
 
 def test_stages_of_a_network() -> None:
