@@ -81,7 +81,7 @@ def data_prepare(
 ) -> None:
     """Turn native files into a store."""
     from biocl.commands.cards import check_card
-    from biocl.commands.inspect import describe_store, print_store
+    from biocl.commands.inspect import describe_store, print_store, require_windows
     from biocl.commands.prepare import prepare_named
 
     store = prepare_named(
@@ -97,6 +97,7 @@ def data_prepare(
         layout=layout,
         files=files,
     )
+    require_windows(store)
     facts = describe_store(store)
     print_store(facts, as_json=False)
     for sentence in check_card(store, facts):

@@ -45,6 +45,21 @@ def windowless(store: Store) -> WindowTable:
     return WindowTable(np.empty(0, ROW), names, store.sfreq, np.empty((0, 0), np.float32))
 
 
+def require_windows(store: Store) -> None:
+    """Refuse a store whose data set says how windows are cut, and in which there is none.
+
+    Raises
+    ------
+    DataError
+        With the reasons. The store stays, for other windows.
+    """
+    if "windows" in store.defaults:
+        try:
+            len(store.windows)
+        except UsageError:
+            return  # the keys do not suit this store: `data.windows` must be given, and the note says so
+
+
 def inspect_store(store: Store, *, every: bool = False, picture: Path | None = None) -> dict[str, Any]:
     """All that can be said of a store: `describe_store` with devices, notes and quality; and its picture.
 

@@ -115,7 +115,7 @@ def derive_windows(
     parts = [store] if together else in_parts(store)
     table = joined((derive_part(part, windows, trials, chosen, aux, most_missing) for part in parts), store)
     if not len(table):
-        raise nothing_remains(store, table.dropped)
+        raise nothing_remains(store, windows, table.dropped)
     return table
 
 
@@ -381,11 +381,14 @@ def count(dropped: dict[str, int], reason: str, mask: NDArray[np.bool_]) -> None
     dropped[reason] = dropped.get(reason, 0) + int(mask.sum())
 
 
-def nothing_remains(store: Store, dropped: Mapping[str, int]) -> DataError:
+def nothing_remains(store: Store, windows: Windows, dropped: Mapping[str, int]) -> DataError:
     """The error for a table without rows, with the reasons."""
     reasons = "; ".join(f"{reason}: {n}" for reason, n in dropped.items() if n) or "there is nothing to cut"
-    return DataError(
-        f"No window remains of {len(store)} recordings ({reasons})",
-        store.path,
-        "Check data.windows, data.trials and data.classes: shorter windows, 'short: pad' or 'keep_unlabelled: true'",
-    )
+    what = f"No window remains of {len(store)} recordings ({reasons})"
+    fix = "Check data.windows, data.trials and data.classes: shorter windows, 'short: pad' or 'keep_unlabelled: true'"
+    longest_s = float(store.numbers["n_times"].max(initial=0)) / store.sfreq
+    length_s = windows.before_s + windows.after_s if isinstance(windows, EventWindows) else windows.length_s
+    if length_s is not None and longest_s < length_s:
+        what += f": the longest recording lasts {longest_s:.3g} s, and a window is {length_s:g} s"
+        fix = f"Check the unit of time and the sampling rate that the recordings were read with. {fix}"
+    return DataError(what, store.path, fix)

@@ -217,3 +217,22 @@ def test_formats_are_listed(biocl: Cli) -> None:
     assert code == 0
     assert "| EDF, EDF+ | `.edf`" in out
     assert "| `time.column` |" in out
+
+
+def test_a_wrong_unit_of_time_leaves_no_window_and_is_an_error(desk: Path, biocl: Cli) -> None:
+    write_imu(desk / "imu")
+    (desk / "imu/layout.yaml").write_text(LAYOUT.replace("unit: ms", "unit: us").replace("sfreq: 50\n", ""))
+    code, _, err = biocl(IMU.splitlines()[0])
+    assert code == 3, err
+    assert "longest recording lasts 0.0" in err
+    assert "a window is 2 s" in err
+    assert "unit of time" in err
+    assert err.count("\n") == 1
+    assert biocl(IMU.splitlines()[0])[0] == 3  # also when the store is there
+
+
+def test_a_store_of_recordings_that_are_too_short_is_an_error(desk: Path, biocl: Cli) -> None:
+    write_edf(desk / "eeg/sub-01/1_rest.edf", 0, seconds=1)
+    code, _, err = biocl(EDF.splitlines()[0])
+    assert code == 3, err
+    assert "No window remains of 1 recordings (shorter than a window: 1): the longest recording lasts 1 s" in err
