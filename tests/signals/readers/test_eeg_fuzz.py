@@ -12,8 +12,8 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from damage import FUZZ, damages
+from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
@@ -26,36 +26,7 @@ Read = Callable[..., Recording]
 MOST_BYTES = 100_000_000
 MOST_SECONDS = 20.0  # a hang, not a busy machine
 RNG = np.random.default_rng(0)
-FUZZ = settings(
-    max_examples=200,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-@st.composite
-def damages(draw: st.DrawFn, data: bytes, head: int) -> bytes:
-    """`data` with one to three pieces changed, left out, put in or cut off, most of them in its first `head` bytes."""
-    for _ in range(draw(st.integers(1, 3))):
-        if not data:
-            break
-        most = min(head, len(data)) if draw(st.integers(0, 3)) else len(data)
-        at = draw(st.integers(0, most - 1))
-        n = draw(st.sampled_from([1, 1, 2, 4, 8, 40]))
-        words = st.sampled_from(
-            [b"0", b"9", b"-1", b"-", b"99999999", b"nan", b"1e9", b" ", b"=", b"\n", b"\0", b"\xff\xff"]
-        )
-        new = draw(words if draw(st.booleans()) else st.binary(min_size=1, max_size=4))
-        kind = draw(st.sampled_from(["replace", "replace", "replace", "insert", "remove", "cut", "zero"]))
-        data = {
-            "replace": data[:at] + new + data[at + len(new) :],
-            "insert": data[:at] + new + data[at:],
-            "remove": data[:at] + data[at + n :],
-            "cut": data[:at],
-            "zero": data[:at] + bytes(n) + data[at + n :],
-        }[kind]
-    return data
+WORDS = [b"0", b"9", b"-1", b"-", b"99999999", b"nan", b"1e9", b" ", b"=", b"\n", b"\0", b"\xff\xff"]
 
 
 def outcome(read: Read, path: Path) -> Recording | None:
@@ -194,7 +165,7 @@ def test_edf_and_bdf(tmp_path: Path, make_edf: Callable[..., bytes], suffix: str
     head = 256 * 5
 
     @FUZZ
-    @given(damages(good, head))
+    @given(damages(good, words=WORDS, head=head))
     def holds(data: bytes) -> None:
         path.write_bytes(data)
         outcome(read_mne, path)
@@ -210,7 +181,7 @@ def test_gdf(tmp_path: Path, make_gdf: Callable[..., bytes], version: str) -> No
     assert outcome(read_mne, path) is not None
 
     @settings(FUZZ, max_examples=100)
-    @given(damages(good, 1024))
+    @given(damages(good, words=WORDS, head=1024))
     def holds(data: bytes) -> None:
         path.write_bytes(data)
         outcome(read_mne, path)
@@ -224,7 +195,7 @@ def test_brainvision(tmp_path: Path, damaged: str, most: int) -> None:
     good = (tmp_path / damaged).read_bytes()
 
     @settings(FUZZ, max_examples=most)
-    @given(damages(good, len(good)))
+    @given(damages(good, words=WORDS))
     def holds(data: bytes) -> None:
         (tmp_path / damaged).write_bytes(data)
         outcome(read_mne, header)
@@ -239,7 +210,7 @@ def test_fif(tmp_path: Path) -> None:
     assert outcome(read_mne, path) is not None
 
     @FUZZ
-    @given(damages(good, len(good)))
+    @given(damages(good, words=WORDS))
     def holds(data: bytes) -> None:
         path.write_bytes(data)
         outcome(read_mne, path)
@@ -254,7 +225,7 @@ def test_eeglab(tmp_path: Path) -> None:
     assert outcome(read_mne, path) is not None
 
     @FUZZ
-    @given(damages(good, len(good)))
+    @given(damages(good, words=WORDS))
     def holds(data: bytes) -> None:
         path.write_bytes(data)
         outcome(read_mne, path)
@@ -266,7 +237,7 @@ def test_egi(tmp_path: Path) -> None:
     good, path = egi_bytes(), tmp_path / "a.raw"
 
     @FUZZ
-    @given(damages(good, 40))
+    @given(damages(good, words=WORDS, head=40))
     def holds(data: bytes) -> None:
         path.write_bytes(data)
         outcome(read_mne, path)
@@ -280,7 +251,7 @@ def test_nicolet(tmp_path: Path, damaged: str, most: int) -> None:
     good = (tmp_path / damaged).read_bytes()
 
     @settings(FUZZ, max_examples=most)
-    @given(damages(good, len(good)))
+    @given(damages(good, words=WORDS))
     def holds(data: bytes) -> None:
         (tmp_path / damaged).write_bytes(data)
         outcome(read_mne, path)
@@ -294,7 +265,7 @@ def test_smni(tmp_path: Path, packed: bool) -> None:
     path = tmp_path / ("a.rd.000.gz" if packed else "a.rd.000")
 
     @settings(FUZZ, max_examples=100)
-    @given(damages(good, len(good)))
+    @given(damages(good, words=WORDS))
     def holds(data: bytes) -> None:
         path.write_bytes(data)
         outcome(read_smni, path)

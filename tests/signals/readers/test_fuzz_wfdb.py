@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from damage import FUZZ, damages
+from hypothesis import given
 from hypothesis import strategies as st
 
 from biocl.errors import DataError
@@ -19,29 +20,7 @@ from biocl.signals.readers.wfdb_annotations import SYMBOLS, read_events, read_ma
 N = 60
 MOST_BYTES = 60_000_000
 MOST_SECONDS = 5.0
-FUZZ = settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@st.composite
-def damages(draw: st.DrawFn, data: bytes, *, text: bool) -> bytes:
-    """`data` with one to three pieces changed, left out, repeated, moved in or cut off."""
-    for _ in range(draw(st.integers(1, 3))):
-        if not data:
-            break
-        start = draw(st.integers(0, len(data) - 1))
-        stop = min(len(data), start + draw(st.sampled_from([1, 1, 1, 2, 4, 8, 40])))
-        own = st.sampled_from([b"0", b"9", b"-", b"/", b".", b"(", b")", b":", b"+", b"x", b"\n", b" ", b"#", b"\xb5"])
-        new = draw(own if text and draw(st.integers(0, 3)) else st.binary(min_size=1, max_size=4))
-        kind = draw(st.sampled_from(["replace", "replace", "insert", "remove", "repeat", "cut", "zero"]))
-        data = {
-            "replace": data[:start] + new + data[start + len(new) :],
-            "insert": data[:start] + new + data[start:],
-            "remove": data[:start] + data[stop:],
-            "repeat": data[:stop] + data[start:],
-            "cut": data[:start],
-            "zero": data[:start] + b"\0" * (stop - start) + data[stop:],
-        }[kind]
-    return data
+WORDS = [b"0", b"9", b"-", b"/", b".", b"(", b")", b":", b"+", b"x", b"\n", b" ", b"#", b"\xb5"]
 
 
 @pytest.fixture(params=["16", "212"])
@@ -75,7 +54,7 @@ def fuzz(path: Path, check: Callable[[bytes], None], *, text: bool = False) -> N
     outcomes = []
 
     @FUZZ
-    @given(st.one_of(damages(whole, text=text), st.just(whole)))
+    @given(st.one_of(damages(whole, words=WORDS if text else ()), st.just(whole)))
     def once(data: bytes) -> None:
         path.write_bytes(data)
         begin = time.process_time()
