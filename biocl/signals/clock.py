@@ -25,6 +25,9 @@ OVERLAP = 24
 """Samples that a spline reaches over the ends of its chunk: a sample's weight falls by 3.7 at every next one."""
 
 
+Recovered = tuple[float, list[SampleTimes]]
+
+
 @dataclass(frozen=True)
 class TimedSignal:
     """What one device recorded: rows of values, each with a time stamp.
@@ -111,6 +114,7 @@ def align(
     max_gap_s: float | None = None,
     span: Literal["intersection", "union"] = "intersection",
     where: str = "",
+    recovered: Recovered | None = None,
 ) -> Aligned:
     """Put all devices of a recording on one grid of time steps.
 
@@ -144,6 +148,8 @@ def align(
         The time that all devices cover, or that any does.
     where : str
         The file or recording, for errors.
+    recovered : (float, list of SampleTimes), optional
+        What `recover` found for these signals, in place of finding it again with `max_gap_s`.
 
     Raises
     ------
@@ -157,18 +163,8 @@ def align(
     if not (math.isfinite(sfreq) and sfreq > 0):
         raise ValueError(f"sfreq is {sfreq}")
     check_signals(signals, where)
-    # Differences of large stamps (milliseconds since 1970) are exact, their fits are not: count from the first.
-    origin = min(float(signal.time_s[np.isfinite(signal.time_s)].min(initial=np.inf)) for signal in signals)
-    origin = origin if math.isfinite(origin) else 0.0
-    found = [
-        recover_times(
-            signal.time_s - origin,
-            signal.values,
-            max_gap_s=max_gap_s,
-            where=", ".join(filter(None, [where, f"device {signal.device}"])),
-        )
-        for signal in signals
-    ]
+    names = [", ".join(filter(None, [where, f"device {signal.device}"])) for signal in signals]
+    origin, found = recovered or recover(signals, names, max_gap_s=max_gap_s)
     for signal, times in zip(signals, found, strict=True):
         if not 1 / LARGEST_FACTOR <= times.rate_hz / sfreq <= LARGEST_FACTOR:
             raise DataError(
@@ -225,6 +221,17 @@ def align(
         notes=tuple(sentence(clock, start, clocks[0].device) for clock in clocks),
         clocks=clocks,
     )
+
+
+def recover(signals: Sequence[TimedSignal], where: Sequence[str], *, max_gap_s: float | None = None) -> Recovered:
+    """The first stamp of all devices, and each device's sample times counted from it; `where` names each in errors."""
+    # Differences of large stamps (milliseconds since 1970) are exact, their fits are not: count from the first.
+    origin = min(float(signal.time_s[np.isfinite(signal.time_s)].min(initial=np.inf)) for signal in signals)
+    origin = origin if math.isfinite(origin) else 0.0
+    return origin, [
+        recover_times(signal.time_s - origin, signal.values, max_gap_s=max_gap_s, where=place)
+        for signal, place in zip(signals, where, strict=True)
+    ]
 
 
 def check_signals(signals: Sequence[TimedSignal], where: str) -> None:

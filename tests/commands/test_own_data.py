@@ -236,3 +236,17 @@ def test_a_store_of_recordings_that_are_too_short_is_an_error(desk: Path, biocl:
     code, _, err = biocl(EDF.splitlines()[0])
     assert code == 3, err
     assert "No window remains of 1 recordings (shorter than a window: 1): the longest recording lasts 1 s" in err
+
+
+def test_sample_times_are_recovered_once_for_each_file(desk: Path, biocl: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from biocl.signals import clock
+
+    calls = []
+    real = clock.recover_times
+    monkeypatch.setattr(
+        clock, "recover_times", lambda *args, **keys: calls.append(keys["where"]) or real(*args, **keys)
+    )
+    write_imu(desk / "imu")
+    assert biocl(IMU.splitlines()[0])[0] == 0
+    assert len(calls) == 6
+    assert len(set(calls)) == 6

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError
-from biocl.signals.clock import TimedSignal, align
+from biocl.signals.clock import TimedSignal, align, recover
 from biocl.signals.readers.table import Table
 from biocl.signals.recording import Channel, Events, Recording
-from biocl.signals.sample_times import recover_times
 
 EMPTIEST = 100  # time steps of the common clock for each row of a file; more, and the time unit is wrong
 
@@ -83,15 +82,11 @@ def on_one_clock(
     """
     refuse_shared_names([channel for table in tables for channel in table.channels], str(tables[0].source), name)
     signals = []
-    fastest = 0.0
     for table in tables:
         assert table.time_s is not None
-        values = table.read(0, table.n_times)
-        missing = ~np.isfinite(table.time_s)
-        start = 0.0 if missing.any() else float(table.time_s.min())
-        rate = recover_times(table.time_s - start, values, where=str(table.source)).rate_hz
-        fastest = max(fastest, rate)
-        signals.append(TimedSignal(table.device, table.time_s, values, table.channels))
+        signals.append(TimedSignal(table.device, table.time_s, table.read(0, table.n_times), table.channels))
+    recovered = recover(signals, [str(table.source) for table in tables])
+    fastest = max(times.rate_hz for times in recovered[1])
     clock_hz = sfreq or nearly_whole(fastest)
     for table, signal in zip(tables, signals, strict=True):
         span = float(np.ptp(signal.time_s))
@@ -102,7 +97,7 @@ def on_one_clock(
                 table.source,
                 "Correct the unit of time in the layout, or cut the file at its long gap",
             )
-    aligned = align(signals, clock_hz, where=f"recording {name} ({tables[0].source})")
+    aligned = align(signals, clock_hz, where=f"recording {name} ({tables[0].source})", recovered=recovered)
     values = aligned.values
     return Recording.from_array(
         name,
