@@ -26,7 +26,7 @@ def trials(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> data.Wi
     raw = test_data / "eeg" / "smni_cmi"
     if not raw.is_dir():
         pytest.skip(f"smni_cmi is not under {raw}")
-    store = prepare(find_dataset("smni_cmi"), raw, out=tmp_path_factory.mktemp("smni") / "store")
+    store = prepare(find_dataset("smni_cmi"), raw=raw, out=tmp_path_factory.mktemp("smni") / "store")
     return data.Windows(store, default_windows(store), "none")
 
 
