@@ -28,17 +28,19 @@ MINUTES = 2
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHORT = [
     "train={steps: 1}",
-    "encoder.depth=2",
-    "encoder.hidden_dim=4",
-    "encoder.embed_dim=4",
     "finetune.max_steps=1",
     "evaluate.labels=[all]",
     "evaluate.draws=1",
-    "evaluate.modes=[linear]",
     "evaluate.bootstrap_draws=20",
     "evaluate.probe={c: 0.01, max_iter: 20}",
 ]
+ENCODERS = {
+    "dilated-cnn": ["encoder.depth=2", "encoder.hidden_dim=4", "encoder.embed_dim=4"],
+    "patch-transformer": ["encoder.dual.transformer.width=8"],
+    "channel-transformer": ["encoder.dual.transformer.projector=[8, 128]"],
+}
 SHRUNK = {
+    "random": "batch={kind: random, size: 16}",
     "hierarchical": "batch={kind: hierarchical, n_patients: 3, n_trials: 2, n_samples: 2}",
     "frozen-trials": "batch={kind: frozen-trials, size: 16}",
 }
@@ -80,6 +82,34 @@ def own_data(folder: Path) -> Path:
     return folder / "recordings.csv"
 
 
+@pytest.fixture(scope="session")
+def eeg_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where the real EEG sets are prepared."""
+    home = tmp_path_factory.mktemp("eeg-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIOCL_HOME", str(home))
+        for dataset in ("eegmmidb", "smni_cmi"):
+            prepare(find_dataset(dataset), raw=test_data / "eeg" / dataset)
+    return home
+
+
+def shrunk(whole: Experiment) -> list[str]:
+    """Overrides that make a configuration small, whatever its encoder and its folds."""
+    names = {one.name for one in getattr(whole.encoder, "dual", {"": whole.encoder}).values()}
+    modes = "[joint, linear]" if whole.has_head else "[linear]"
+    many = getattr(whole.split, "kind", "") in ("leave-one-out", "k-fold")
+    few = ["split={kind: k-fold, n_folds: 2, validation: 0}"] if many else []
+    if whole.data.dataset == "synthetic-mi":
+        few += ["data.resample_hz=100", "data.windows={kind: event, events: trial, before_s: 0, after_s: 1}"]
+    return [
+        *SHORT,
+        *(override for name, overrides in ENCODERS.items() if name in names for override in overrides),
+        SHRUNK[whole.batch.kind],
+        f"evaluate.modes={modes}",
+        *few,
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
 def test_a_shipped_configuration_runs_in_short_form(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -87,24 +117,26 @@ def test_a_shipped_configuration_runs_in_short_form(
     extra = []
     if "mitdb" in name:
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("mitdb_home")))
+    elif name in ("mvcnet-eegmmidb", "mvcnet-smni"):
+        monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("eeg_home")))
     elif name == "own-data":
         with pytest.raises(SystemExit) as ended:
             app(["data", "prepare", str(own_data(tmp_path)), "--sfreq", "100", "--out", str(tmp_path / "store")])
         assert ended.value.code == 0
         extra = [f"data.store={tmp_path / 'store'}", "evaluate.labels=[2 patients]"]
     whole = load_experiment(Path(name))
-    experiment = load_experiment(Path(name), [*SHORT, SHRUNK[whole.batch.kind], *extra])
+    experiment = load_experiment(Path(name), [*shrunk(whole), *extra])
     if whole.train.average is not None:
         experiment = experiment.model_copy(
             update={"train": experiment.train.model_copy(update={"average": whole.train.average})}
         )
     run = pretrain(experiment, tmp_path / "pretrain")
-    text = evaluate(experiment, run, tmp_path / "evaluate")
+    n_folds = len(read_json(run / "split_file.json")["folds"])
+    text = evaluate(experiment, run if n_folds == 1 else None, tmp_path / "evaluate")
     assert "patient-independent" in text
-    assert {row["arm"] for row in read_json(tmp_path / "evaluate" / "results.json")["rows"]} >= {
-        "pretrained",
-        "untrained",
-    }
+    rows = {(row["mode"], row["arm"]) for row in read_json(tmp_path / "evaluate" / "results.json")["rows"]}
+    assert rows >= {("linear", "pretrained"), ("linear", "untrained"), *(("linear", name) for name in whole.variants)}
+    assert (("joint", "pretrained") in rows) == whole.has_head
 
 
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
