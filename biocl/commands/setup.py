@@ -131,6 +131,7 @@ def build_model(
             n_times=windows.n_times,
             sfreq=windows.table.sfreq,
             channel_names=[channel.name for channel in windows.store.channels],
+            channels=windows.store.channels,
             projectors=experiment.projectors,
             terms=experiment.terms if terms is None else terms,
             n_outputs=len(windows.table.classes) if n_outputs is None else n_outputs,

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 from biocl.encoders import spec as specs
 from biocl.encoders import spec_eeg as eeg
+from biocl.encoders.devices import DeviceEncoder
 from biocl.encoders.dilated_cnn import DilatedCNN
 from biocl.encoders.dual import DualEncoder
 from biocl.encoders.encoder import Encoder
 from biocl.encoders.spec_base import ReadOut
 from biocl.errors import UsageError
+from biocl.signals.devices import devices_of
+from biocl.signals.recording import Channel
 
-AnyEncoder = Encoder | DualEncoder
+JointEncoder = DualEncoder | DeviceEncoder
+AnyEncoder = Encoder | JointEncoder
 
 
 def build_encoder(
@@ -22,6 +26,7 @@ def build_encoder(
     n_times: int | None = None,
     sfreq: float | None = None,
     channel_names: Sequence[str] | None = None,
+    channels: Sequence[Channel] | None = None,
 ) -> AnyEncoder:
     """The encoder of `spec` for windows of ``n_times`` samples of `n_chans` channels; weights from torch's seed.
 
@@ -36,12 +41,14 @@ def build_encoder(
         Samples a second, for lengths in milliseconds. The dilated CNN alone does not ask for it.
     channel_names : sequence of str, optional
         For encoders that know where electrodes sit.
+    channels : sequence of Channel, optional
+        For an encoder of each device: which channels are whose.
 
     Returns
     -------
-    Encoder or DualEncoder
+    Encoder, DualEncoder or DeviceEncoder
         Maps ``x (B, n_chans, n_times)`` and an optional ``keep`` mask to a sequence (B, L, out_dim); see
-        `biocl.encoders.encoder.Encoder`. A dual encoder gives one sequence for each branch.
+        `biocl.encoders.encoder.Encoder`. The other two give one sequence for each branch or device.
 
     Raises
     ------
@@ -49,20 +56,31 @@ def build_encoder(
         The window is too short for the encoder, or the library of a foreign one is missing.
     """
 
-    def one(single: ReadOut) -> Encoder:
+    def one(single: ReadOut, n_chans: int = n_chans, names: Sequence[str] | None = channel_names) -> Encoder:
         if isinstance(single, specs.DilatedCNNSpec):
             return dilated_cnn(single, n_chans)
         if n_times is None or sfreq is None:
             raise ValueError("every encoder but the dilated CNN needs n_times and sfreq")
-        encoder = build_one(single, n_chans, n_times, sfreq, channel_names)
+        encoder = build_one(single, n_chans, n_times, sfreq, names)
         encoder.check_length(n_times)
         return encoder
 
-    if not isinstance(spec, specs.DualSpec):
-        return one(spec)
-    if n_times is None:
-        raise ValueError("two branches need n_times")
-    return DualEncoder(spec, {name: one(branch) for name, branch in spec.dual.items()}, n_times)
+    if isinstance(spec, specs.DualSpec):
+        if n_times is None:
+            raise ValueError("two branches need n_times")
+        return DualEncoder(spec, {name: one(branch) for name, branch in spec.dual.items()}, n_times)
+    if isinstance(spec, specs.DevicesSpec):
+        if channels is None or n_times is None:
+            raise ValueError("an encoder of each device needs channels and n_times")
+        devices = devices_of(channels)
+        # Of equal devices the first one's channels make the encoder.
+        first = {device.key(shared=spec.share): device for device in reversed(devices)}
+        encoders = {
+            key: one(spec.each, len(first[key].columns), [channels[i].name for i in first[key].columns])
+            for key in dict.fromkeys(device.key(shared=spec.share) for device in devices)
+        }
+        return DeviceEncoder(spec, devices, encoders, n_times)
+    return one(spec)
 
 
 def dilated_cnn(spec: specs.DilatedCNNSpec, n_chans: int) -> DilatedCNN:

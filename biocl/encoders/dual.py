@@ -125,7 +125,9 @@ class DualEncoder(nn.Module):
         names = self.predicting if only_predicting else tuple(self.branches)
         return {name: self.branches[name](x, keep) for name in names}
 
-    def latents(self, trunks: Trunks, *, training: bool, valid: Tensor | None = None) -> FusedLatents:
+    def latents(
+        self, trunks: Trunks, *, training: bool, valid: Tensor | None = None, present: Tensor | None = None
+    ) -> FusedLatents:
         """One dropout draw of each branch's sequence, and their fusion.
 
         Parameters
@@ -134,6 +136,8 @@ class DualEncoder(nn.Module):
             From `forward`.
         training : bool
         valid : bool Tensor, shape (B, n_times), optional
+        present : bool Tensor, optional
+            Both branches read the channels of all devices, an absent one's as zeros.
         """
         own = {
             name: read_out_of(

@@ -1,4 +1,4 @@
-"""The `encoder:` key: one encoder by name, or two branches under `dual:`."""
+"""The `encoder:` key: one encoder by name, two branches under `dual:`, or one for each device under `each:`."""
 
 from __future__ import annotations
 
@@ -175,6 +175,8 @@ NAMES: tuple[str, ...] = tuple(get_args(spec.model_fields["name"].annotation)[0]
 
 def encoder_form(value: Any) -> str | None:
     """Which spec a value of ``encoder:`` is checked against, so that mistakes are reported for that one."""
+    if isinstance(value, DevicesSpec) or (isinstance(value, dict) and "each" in value):
+        return "devices-encoder"
     if isinstance(value, ReadOut | DualSpec):
         name = getattr(value, "name", None)
     elif isinstance(value, dict):
@@ -207,7 +209,8 @@ OneEncoder = (
 CHOICE = Discriminator(
     encoder_form,
     custom_error_type="unknown_encoder",
-    custom_error_message=f"name should be one of {', '.join(NAMES)}, tsai/CLASS, braindecode/CLASS, or the key be dual",
+    custom_error_message=f"name should be one of {', '.join(NAMES)}, tsai/CLASS, braindecode/CLASS, or the key be "
+    "dual or each",
 )
 BranchSpec = Annotated[OneEncoder, CHOICE]
 
@@ -245,4 +248,23 @@ class DualSpec(Spec):
         return self
 
 
-EncoderSpec = Annotated[OneEncoder | Annotated[DualSpec, Tag("dual-encoder")], CHOICE]
+class DevicesSpec(Spec):
+    """An encoder for each device (`Channel.device`), and what joins their vectors."""
+
+    takes_hidden_mask: ClassVar[bool] = False
+
+    each: BranchSpec
+    """The encoder of a device, which reads that device's channels alone."""
+    share: bool = True
+    """One set of weights for all devices with the same kinds of channels, so that it serves any number of them;
+    false gives each device its own."""
+    fusion: Literal["concat", "mean", "sequential"] = "concat"
+    """What predicts: concat all vectors side by side, with zeros for an absent device, mean over the devices that are
+    there, sequential a state that each device that is there updates in turn (MultiModN)."""
+    state_dim: Width = 64
+    """Width of the state (sequential)."""
+
+
+EncoderSpec = Annotated[
+    OneEncoder | Annotated[DualSpec, Tag("dual-encoder")] | Annotated[DevicesSpec, Tag("devices-encoder")], CHOICE
+]

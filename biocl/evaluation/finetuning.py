@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from biocl.encoders.spec import DevicesSpec
 from biocl.errors import UsageError
 from biocl.evaluation.metrics import classification_metrics
 from biocl.objectives.batch import Batch
@@ -162,8 +163,14 @@ def finetune_model(
 
 
 def load_encoder(model: Model, weights: Weights) -> None:
-    """Load the ``encoder.`` part of a pretrained model's weights."""
+    """Load the ``encoder.`` part of a pretrained model's weights.
+
+    An encoder of each device takes the weights that it shares with the pretrained one, which may have had more devices.
+    """
     part = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
+    if isinstance(model.spec, DevicesSpec):
+        wanted = model.encoder.state_dict()
+        part = {name: value for name, value in part.items() if name in wanted}
     try:
         model.encoder.load_state_dict(part)
     except RuntimeError as error:
@@ -195,7 +202,7 @@ def predict(
         out = []
         for piece in pieces(indices, batch_size):
             batch = data.windows.batch(piece, device)
-            logits = model.heads["classification"](model(batch.x, batch.valid), batch.aux)
+            logits = model.heads["classification"](model(batch.x, batch.valid, batch.present), batch.aux)
             out.append(logits.float().softmax(dim=1).cpu().numpy())
         return np.concatenate(out) if out else np.empty((0, len(data.classes)), dtype=np.float32)
     finally:

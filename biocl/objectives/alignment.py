@@ -7,13 +7,15 @@ positive and of its negative pairs on validation patients (Wang & Isola 2020 cal
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
 
 from biocl.encoders.latents import Latents
 from biocl.objectives.batch import Batch
-from biocl.objectives.contrast import Projector, reads_of
+from biocl.objectives.contrast import Compared, Projector, only_present, reads_of
 from biocl.objectives.criteria import time_course
 from biocl.objectives.pairs import Pairs
 from biocl.objectives.spec import ContrastTerm
@@ -40,10 +42,27 @@ def alignment(
     positive, negative : float
         NaN where there is no such pair.
     """
-    found = [cosines(term, one.reads, one.pairs) for one in reads_of(term, latents, batch, projector, views)]
+    found = [
+        cosines(term, two.reads, two.pairs)
+        for one in reads_of(term, latents, batch, projector, views)
+        for two in two_by_two(one)
+        if len(two.reads[0])
+    ]
     sides = [[pair[i] for pair in found if pair[i] == pair[i]] for i in range(2)]
     positive, negative = (sum(side) / len(side) if side else float("nan") for side in sides)
     return positive, negative
+
+
+def two_by_two(one: Compared) -> list[Compared]:
+    """The sides of a comparison in pairs, where a criterion reads them all at once, of the items that have both."""
+    if len(one.reads) < 2 or (len(one.reads) == 2 and one.present is None):
+        return [one]
+    found = []
+    for i, j in combinations(range(len(one.reads)), 2):
+        present = None if one.present is None else one.present[:, [i, j]]
+        two = replace(one, reads=[one.reads[i], one.reads[j]], present=present)
+        found.append(two if present is None else only_present(two))
+    return found
 
 
 def cosines(term: ContrastTerm, reads: Sequence[torch.Tensor], pairs: Pairs) -> tuple[float, float]:

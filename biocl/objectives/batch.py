@@ -45,6 +45,8 @@ class Batch:
         Scalar inputs such as RR intervals.
     valid : Tensor of bool, shape (B, n_times), or None
         False where a window is padding.
+    present : Tensor of bool, shape (B, n_devices), or None
+        Which devices of a window are there, in the order in which its channels name them; None where all are.
     """
 
     x: torch.Tensor
@@ -56,6 +58,7 @@ class Batch:
     label: torch.Tensor
     aux: torch.Tensor | None = None
     valid: torch.Tensor | None = None
+    present: torch.Tensor | None = None
 
     @property
     def ids(self) -> Ids:

@@ -1,4 +1,4 @@
-"""What a contrastive term lays side by side: entries of the table Z[view, branch]."""
+"""What a contrastive term lays side by side: entries of the table Z[view, branch or device]."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple, TypeVar
 
-from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.spec import AtOnce, ContrastTerm
 
 
 class Entry(NamedTuple):
-    """One cell of the table: the place of a view in ``term.views``, and a branch, or None for what all say together."""
+    """One cell of the table: the place of a view in ``term.views``, and a branch or device, or None for what all say
+    together."""
 
     view: int
     branch: str | None
@@ -18,7 +19,8 @@ class Entry(NamedTuple):
 
 Side = tuple[Entry, ...]
 Comparison = tuple[Side, ...]
-"""Two sides, or one for pairs inside a view; the entries of a side are stacked on the batch axis."""
+"""Two sides, one for pairs inside a view, or all for a criterion that reads them at once; the entries of a side are
+stacked on the batch axis."""
 
 T = TypeVar("T")
 
@@ -35,21 +37,26 @@ def comparisons(term: ContrastTerm, branches: Sequence[str]) -> list[Comparison]
         across: branch, views [a, b], branches [p, q]                    ap | aq,   bp | bq
         across: branch, views [a, b], branches [p, q], stack [view]      ap bp | aq bq
 
-    Without an anchor, more than two entries are compared pair by pair.
+    Without an anchor, more than two entries are compared pair by pair. Devices stand where branches do. A criterion
+    that reads all at once has them in one comparison::
+
+        across: device, views [a], criterion mv-dhel                     ap | aq | ar
 
     Parameters
     ----------
     term : ContrastTerm
     branches : sequence of str
-        The encoder's, for terms that read branches and name none.
+        The encoder's, or its devices, for terms that read them and name none.
     """
     views: list[int] = list(range(len(term.views)))
     if term.across == "view":
-        own: Sequence[str | None] = term.branches or (branches if term.stack else [None])
+        own: Sequence[str | None] = term.sources or (branches if term.stack else [None])
         anchor = term.views.index(term.anchor) if term.anchor is not None else None
-        chosen = [[[Entry(view, branch) for view in pair] for branch in own] for pair in pairs_of(views, anchor)]
+        groups = [tuple(views)] if isinstance(term.criterion, AtOnce) else pairs_of(views, anchor)
+        chosen = [[[Entry(view, branch) for view in group] for branch in own] for group in groups]
     else:
-        named = pairs_of(list(term.branches or branches), term.anchor)
+        all_of_them = tuple(term.sources or branches)
+        named = [all_of_them] if isinstance(term.criterion, AtOnce) else pairs_of(all_of_them, term.anchor)
         chosen = [[[Entry(view, branch) for branch in pair] for view in views] for pair in named]
     if term.stack:
         return [tuple(zip(*rows, strict=True)) for rows in chosen]

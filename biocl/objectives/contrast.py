@@ -13,11 +13,13 @@ from torch import nn
 from biocl.encoders.latents import Latents
 from biocl.errors import UsageError
 from biocl.objectives import criteria
+from biocl.objectives.at_once import at_once_loss, collossl_loss
 from biocl.objectives.batch import Batch, Ids
-from biocl.objectives.comparisons import Side, comparisons
+from biocl.objectives.comparisons import Comparison, Side, comparisons
 from biocl.objectives.criteria.scores import attached_zero
 from biocl.objectives.pairs import Pairs, pairs_of_sides
-from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.spec import AtOnce, ColloSSL, ContrastTerm
+from biocl.views.signal import SignalInfo
 from biocl.views.view import View
 
 Projector = nn.Module | Mapping[str, nn.Module] | None
@@ -37,12 +39,15 @@ class Compared:
         Whose they are.
     relabelled : bool
         Whether a view may have changed a label.
+    present : Tensor of bool, shape (N, n_sides), or None
+        Whether the device of each side is there; None where all are.
     """
 
     reads: list[torch.Tensor]
     pairs: Pairs
     ids: Ids
     relabelled: bool
+    present: torch.Tensor | None = None
 
 
 def contrast_loss(
@@ -51,6 +56,7 @@ def contrast_loss(
     batch: Batch,
     projector: Projector = None,
     views: Sequence[View] = (),
+    signal: SignalInfo | None = None,
 ) -> tuple[torch.Tensor, int]:
     """One contrastive term, unweighted: the mean over its comparisons that have anything to compare.
 
@@ -64,6 +70,8 @@ def contrast_loss(
     projector : Module, or mapping of branch to Module, optional
     views : sequence of View
         What `latents` were made of, for their time index, padding and labels; without them views are as the window.
+    signal : SignalInfo, optional
+        What the channels are, for criteria that look at the signal too.
 
     Returns
     -------
@@ -75,7 +83,11 @@ def contrast_loss(
     losses, skipped = [], 0
     found = reads_of(term, latents, batch, projector, views)
     for one in found:
-        loss, lost = comparison_loss(term, one)
+        if isinstance(term.criterion, AtOnce):
+            x = views[0].x if views else batch.x
+            loss, lost = loss_at_once(term, one, list(latents[0].branches), x, signal)
+        else:
+            loss, lost = comparison_loss(term, one) if len(one.reads[0]) else (None, 0)
         skipped += lost
         if loss is not None:
             losses.append(loss)
@@ -103,15 +115,60 @@ def reads_of(
         )
     ordered = in_window_order(term, latents, views)
     found = []
-    for sides in comparisons(term, list(latents[0].branches)):
+    branches = list(latents[0].branches)
+    for sides in comparisons(term, branches):
         pairs, ids, relabelled = pairs_of_sides(term, sides, batch, views)
-        found.append(Compared([read_side(term, side, ordered, projector) for side in sides], pairs, ids, relabelled))
+        reads = [read_side(term, side, ordered, projector) for side in sides]
+        one = Compared(reads, pairs, ids, relabelled, presence(sides, views, branches) if term.reads_devices else None)
+        found.append(one if one.present is None or isinstance(term.criterion, AtOnce) else only_present(one))
     return found
+
+
+def presence(sides: Comparison, views: Sequence[View], devices: Sequence[str]) -> torch.Tensor | None:
+    """Whether the device of each side is there, (N, n_sides); None where all are."""
+    if all(view.present is None for view in views):
+        return None
+    columns = []
+    for side in sides:
+        of_entries = []
+        for at, device in side:
+            known = views[at].present
+            every = torch.ones(len(views[at].x), dtype=torch.bool, device=views[at].x.device)
+            of_entries.append(every if known is None or device is None else known[:, devices.index(device)])
+        columns.append(torch.cat(of_entries))
+    return torch.stack(columns, dim=1)
+
+
+def only_present(one: Compared) -> Compared:
+    """A comparison of the items that are there on every side."""
+    assert one.present is not None
+    kept = one.present.all(dim=1)
+    masks = [mask[kept][:, kept] for mask in (one.pairs.positive, one.pairs.negative, one.pairs.ignored)]
+    pairs = Pairs(masks[0], masks[1], masks[2], one.pairs.estranged[kept])
+    ids = Ids(*(column[kept] for column in vars(one.ids).values()))
+    return Compared([side[kept] for side in one.reads], pairs, ids, one.relabelled)
+
+
+def loss_at_once(
+    term: ContrastTerm, one: Compared, devices: Sequence[str], x: torch.Tensor, signal: SignalInfo | None
+) -> tuple[torch.Tensor | None, int]:
+    """The criterion of a comparison of all entries at once, None if no window has a pair; and how many had none."""
+    criterion, z = term.criterion, torch.stack(one.reads)
+    if isinstance(criterion, ColloSSL):
+        names = term.sources or devices
+        loss, info = collossl_loss(
+            criterion, z, names, anchor=term.anchor, ids=one.ids, present=one.present, x=x, signal=signal
+        )
+    else:
+        assert isinstance(criterion, AtOnce)
+        loss, info = at_once_loss(criterion, z, present=one.present, ignore=one.pairs.ignored)
+    return loss if info["anchors"] else None, info["skipped"]
 
 
 def comparison_loss(term: ContrastTerm, one: Compared) -> tuple[torch.Tensor | None, int]:
     """The criterion of one comparison, None if no item has a pair; and how many anchors had none."""
     criterion, reads, pairs = term.criterion, one.reads, one.pairs
+    assert not isinstance(criterion, AtOnce)
     if criterion.name == "nt-xent":
         (first, second), ignored, lost = reads, pairs.ignored, 0
         if one.relabelled:

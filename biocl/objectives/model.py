@@ -8,13 +8,15 @@ import torch
 from torch import nn
 
 from biocl.encoders.build import AnyEncoder, build_encoder
-from biocl.encoders.dual import DualEncoder, Trunks
+from biocl.encoders.dual import Trunks
+from biocl.encoders.encoder import Encoder
 from biocl.encoders.latents import MAIN, Latents, read_out_of, vec_dim
-from biocl.encoders.spec import DualSpec, EncoderSpec
+from biocl.encoders.spec import DevicesSpec, DualSpec, EncoderSpec
 from biocl.errors import UsageError
 from biocl.objectives.heads import ClassificationHead
 from biocl.objectives.projectors import build_projector
 from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.signals.recording import Channel
 from biocl.views.view import View
 
 
@@ -32,6 +34,8 @@ class Model(nn.Module):
         Samples a second; every encoder but the dilated CNN needs it.
     channel_names : sequence of str, optional
         For encoders that know where electrodes sit.
+    channels : sequence of Channel, optional
+        For an encoder of each device.
     projectors : mapping of str to ProjectorSpec
     terms : sequence of terms
         A head is built for each head term.
@@ -56,6 +60,7 @@ class Model(nn.Module):
         n_times: int | None = None,
         sfreq: float | None = None,
         channel_names: Sequence[str] | None = None,
+        channels: Sequence[Channel] | None = None,
         projectors: Mapping[str, ProjectorSpec] | None = None,
         terms: Sequence[Term] | None = None,
         n_outputs: int = 0,
@@ -64,13 +69,13 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         self.encoder: AnyEncoder = build_encoder(
-            spec, n_chans=n_chans, n_times=n_times, sfreq=sfreq, channel_names=channel_names
+            spec, n_chans=n_chans, n_times=n_times, sfreq=sfreq, channel_names=channel_names, channels=channels
         )
         self.hidden_dim, self.seq_dim = self.encoder.hidden_dim, self.encoder.out_dim
-        if isinstance(self.encoder, DualEncoder):
+        if not isinstance(self.encoder, Encoder):
             self.vec_dim, self.branch_dims = self.encoder.vec_dim, self.encoder.branch_dims
         else:
-            assert not isinstance(spec, DualSpec)
+            assert not isinstance(spec, DualSpec | DevicesSpec)
             self.vec_dim = vec_dim(spec, self.encoder, n_times)
             self.branch_dims = {MAIN: (self.seq_dim, self.vec_dim)}
         if not self.encoder.steps_are_time or (n_times is not None and self.encoder.n_steps(n_times) < 2):
@@ -109,10 +114,10 @@ class Model(nn.Module):
         return widths.pop() if widths else self.vec_dim
 
     def branches_of(self, term: ContrastTerm) -> list[str | None]:
-        """The branches that a term reads apart, or [None] where it reads what they say together."""
+        """The branches or devices that a term reads apart, or [None] where it reads what they say together."""
         if not term.reads_branches:
             return [None]
-        return list(term.branches) if term.branches is not None else list(self.branch_dims)
+        return list(term.sources) if term.sources is not None else list(self.branch_dims)
 
     def projector_of(self, term: ContrastTerm) -> nn.Module | dict[str, nn.Module] | None:
         """The projector of a term, or those of its branches."""
@@ -140,21 +145,23 @@ class Model(nn.Module):
 
     def latents(self, trunk: torch.Tensor | Trunks, view: View) -> Latents:
         """One dropout draw of a trunk; its `branches` are the latents of each branch, of the same draw."""
-        if isinstance(self.encoder, DualEncoder):
+        if not isinstance(self.encoder, Encoder):
             assert not isinstance(trunk, torch.Tensor)
-            return self.encoder.latents(trunk, training=self.training, valid=view.valid)
+            return self.encoder.latents(trunk, training=self.training, valid=view.valid, present=view.present)
         assert isinstance(trunk, torch.Tensor)
-        assert not isinstance(self.spec, DualSpec)
+        assert not isinstance(self.spec, DualSpec | DevicesSpec)
         valid = view.valid if self.encoder.steps_are_time else None
         return read_out_of(self.spec, trunk, training=self.training, valid=valid)
 
-    def forward(self, x: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Embed windows: x (B, n_chans, n_times) to vec (B, D), as for evaluation.
+    def forward(
+        self, x: torch.Tensor, valid: torch.Tensor | None = None, present: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Embed windows: x (B, n_chans, n_times) to vec (B, D), as for evaluation; `present` is (B, n_devices).
 
         A branch that does not reach the prediction is not computed.
         """
-        view = View(x, valid=valid)
-        if isinstance(self.encoder, DualEncoder):
+        view = View(x, valid=valid, present=present)
+        if not isinstance(self.encoder, Encoder):
             return self.latents(self.encoder(x, only_predicting=True), view).vec
         return self.latents(self.trunk(view), view).vec
 
@@ -171,12 +178,15 @@ def check_branches(model: Model, terms: Sequence[Term], projectors: Mapping[str,
             continue
         read = [branch for branch in model.branches_of(term) if branch is not None]
         unknown = [branch for branch in read if branch not in model.branch_dims]
-        if unknown or (term.across == "branch" and len(read) < 2) or (term.stack == ["branch"] and len(read) < 2):
+        kind, key = ("devices", "each") if term.reads_devices else ("branches", "dual")
+        wrong_kind = term.reads_devices != isinstance(model.spec, DevicesSpec)
+        needs_two = term.across != "view" or term.stack in (["branch"], ["device"])
+        if unknown or wrong_kind or (needs_two and len(read) < 2):
             raise UsageError(
-                f"The term {term.title} reads branches {', '.join(unknown or read)}, and the encoder has "
+                f"The term {term.title} reads {kind} {', '.join(unknown or read)}, and the encoder has "
                 f"{', '.join(model.branch_dims)}",
                 "terms",
-                "Name branches of encoder.dual, or leave out across, branches and stack",
+                f"Name {kind} of an encoder with {key}:, or leave out across, {kind} and stack",
             )
         if term.across == "view" and not term.stack:
             continue  # each branch is compared with itself

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -12,6 +12,7 @@ Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient"
 Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient", "label-change"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(ge=1)]
+Names = Annotated[list[str], Field(min_length=1)]
 
 # A pair that overlaps in time, or that shares the trial, is neither alike by design nor apart by
 # right, unless the relation says that it is alike. Two views that show different classes (one is reflected)
@@ -57,7 +58,75 @@ class CometId(Spec):
     """Similarities are divided by it."""
 
 
-Criterion = Annotated[NTXent | SupCon | CometId, Field(discriminator="name")]
+class AtOnce(Spec):
+    """A criterion that reads all views, branches or devices of a term at once, rather than two by two."""
+
+    at_once: ClassVar[bool] = True
+
+
+class MVInfoNCE(AtOnce):
+    """InfoNCE over several views or devices: one ratio for each window, all pairs of its views in the numerator."""
+
+    name: Literal["mv-infonce"]
+    """InfoNCE over all views or devices of a window at once, one ratio for each window."""
+    temperature: Positive = 0.5
+    """Similarities are divided by it."""
+    denominator: Literal["all", "cross"] = "all"
+    """all as released: other windows in the same view or device are negatives too; cross in other ones alone."""
+
+
+class MVDHEL(AtOnce):
+    """Alignment across views or devices, spreading inside each: its cost grows linearly with their number."""
+
+    name: Literal["mv-dhel"]
+    """Alignment across all views or devices at once, spreading inside each."""
+    temperature: Positive = 0.5
+    """Similarities are divided by it."""
+
+
+class Cocoa(AtOnce):
+    """COCOA: pairs of devices of a window against other windows of the same device."""
+
+    name: Literal["cocoa"]
+    """All pairs of views or devices of a window against other windows in the same one (COCOA)."""
+    temperature: Positive = 0.1
+    """Similarities are divided by it."""
+
+
+class ColloSSL(AtOnce):
+    """ColloSSL's multi-view contrastive loss: an anchor device, positives among the nearest devices, negatives at other
+    moments."""
+
+    name: Literal["collossl"]
+    """An anchor against chosen devices at the same moment and at others (ColloSSL)."""
+    temperature: Positive = 0.05
+    """Similarities are divided by it."""
+    choose: Literal[
+        "closest-positive-all-negative",
+        "closest-positive-rest-negative",
+        "hard-negative",
+        "harder-negative",
+        "closest-two",
+        "random",
+    ] = "closest-positive-all-negative"
+    """Which devices are positive and which negative, by their distance from the anchor: the nearest and all
+    (published), the nearest and the rest, the nearest and the ranks behind it, the two nearest, or by chance."""
+    by: Literal["magnitude", "embedding"] = "magnitude"
+    """What the distance (MMD) is between: magnitudes of the signals (published), or what the encoder says of them."""
+    at_most: Width = 512
+    """Windows of a batch from which a distance is computed."""
+    weights: Literal["inverse", "none"] = "inverse"
+    """inverse divides a negative device's share by its distance, as published; none counts all alike."""
+    n_negatives: Width = 1
+    """Windows of each negative device for each anchor window."""
+    within: Literal["patient", "other-patient", "any"] = "any"
+    """Whose other moments are negatives; patient as published."""
+    sign: Literal["paper", "released"] = "paper"
+    """released is the public code's, whose similarity is minus the cosine, so that it pulls apart what it should pull
+    together."""
+
+
+Criterion = Annotated[NTXent | SupCon | CometId | MVInfoNCE | MVDHEL | Cocoa | ColloSSL, Field(discriminator="name")]
 
 
 class ContrastTerm(Spec):
@@ -66,16 +135,20 @@ class ContrastTerm(Spec):
     views: Annotated[list[str], Field(min_length=1)]
     """View names: two or more to be compared, or one for pairs among the windows of that view. One view named twice
     with redraw_dropout: true compares two dropout draws of the same pass."""
-    across: Literal["view", "branch"] = "view"
-    """What is compared: the views, or the branches of a dual encoder (each view's own)."""
+    across: Literal["view", "branch", "device"] = "view"
+    """What is compared: the views, the branches of a dual encoder, or the devices of an encoder of each device (each
+    view's own)."""
     anchor: str | None = None
-    """The view, or branch, with which each other one is compared. Default: every two are compared."""
-    branches: Annotated[list[str], Field(min_length=1)] | None = None
+    """The view, branch or device with which each other one is compared. Default: every two are compared."""
+    branches: Names | None = None
     """Branches of a dual encoder that are read. Default: all of them across branch or under stack; else what they say
     together."""
-    stack: Annotated[list[Literal["view", "branch"]], Field(max_length=1)] = []
-    """What lies side by side on the batch axis, so that it meets as negatives: branch for terms across view, view for
-    terms across branch. Default: nothing, each view or branch is compared in its own batch and the mean taken."""
+    devices: Names | None = None
+    """Devices that are read, of an encoder of each device. Default: all of them across device or under stack; else
+    what they say together."""
+    stack: Annotated[list[Literal["view", "branch", "device"]], Field(max_length=1)] = []
+    """What lies side by side on the batch axis, so that it meets as negatives: branch or device for terms across view,
+    view for terms across branch or device. Default: nothing, each is compared in its own batch and the mean taken."""
     relation: Relation
     """Which pairs are positive: the steps of a window, the views of a window, windows of a trial, of a patient."""
     criterion: Criterion
@@ -86,7 +159,8 @@ class ContrastTerm(Spec):
     pool: Literal["none", "hierarchical-max"] = "none"
     """hierarchical-max averages the criterion over resolutions halved by max-pooling (TS2Vec)."""
     project: str | dict[str, str] | None = None
-    """Name of the projector between latents and criterion, or {branch: name} for one of each branch's own."""
+    """Name of the projector between latents and criterion, or {branch: name} for one of each branch's or device's
+    own."""
     ignore: list[Ignored] | None = None
     """Pairs that are neither positive nor negative. Default by relation: same-sample ignores same-trial and
     overlap, same-trial and same-patient ignore overlap; all ignore label-change, pairs of which one view was
@@ -109,9 +183,19 @@ class ContrastTerm(Spec):
         return DEFAULT_IGNORE[self.relation] if self.ignore is None else tuple(self.ignore)
 
     @property
+    def reads_devices(self) -> bool:
+        """Whether the devices are read apart."""
+        return self.across == "device" or self.devices is not None or "device" in self.stack
+
+    @property
     def reads_branches(self) -> bool:
-        """Whether the branches of the encoder are read apart."""
-        return self.across == "branch" or self.branches is not None or bool(self.stack)
+        """Whether the branches of the encoder, or the devices, are read apart."""
+        return self.across != "view" or self.branches is not None or self.devices is not None or bool(self.stack)
+
+    @property
+    def sources(self) -> list[str] | None:
+        """The branches or devices that are named; each has a place in the table of latents."""
+        return self.devices if self.reads_devices else self.branches
 
     def projector_of(self, branch: str | None) -> str | None:
         """Name of the projector of a branch, or of what all branches say together."""
@@ -123,20 +207,22 @@ class ContrastTerm(Spec):
             raise ValueError("branches have steps of their own, so terms that read them need read: vec")
         if self.across in self.stack:
             raise ValueError(f"stack: {self.across} does not go with across: {self.across}, which compares it")
-        for key in ("views", "branches"):
+        if self.reads_devices and (self.branches is not None or "branch" in (self.across, *self.stack)):
+            raise ValueError("a term reads branches or devices, not both")
+        for key in ("views", "branches", "devices"):
             named = getattr(self, key) or []
             twice = [name for name in named if named.count(name) > 1]
             drawn_twice = key == "views" and self.across == "view" and len(named) == 2 and self.redraw_dropout
             if twice and not drawn_twice:
                 how = "give two names, or redraw_dropout: true to two alone" if key == "views" else "name it once"
                 raise ValueError(f"{key} names {twice[0]} twice, which is one draw: {how}")
-        compared = self.views if self.across == "view" else self.branches
-        if self.across == "branch" and compared is not None and len(compared) < 2:
-            raise ValueError("across: branch compares two branches at least")
+        compared = self.views if self.across == "view" else self.sources
+        if self.across != "view" and compared is not None and len(compared) < 2:
+            raise ValueError(f"across: {self.across} compares two of them at least")
         if self.anchor is not None and compared is not None and (self.anchor not in compared or len(set(compared)) < 2):
             raise ValueError(f"the anchor {self.anchor!r} is to be compared with others, and {self.across} names them")
         if isinstance(self.project, dict) and not self.reads_branches:
-            raise ValueError("project by branch needs branches:, stack: [branch] or across: branch")
+            raise ValueError("project by branch needs branches: or devices:, a stack of them, or across them")
         return self
 
     @model_validator(mode="after")
@@ -145,7 +231,15 @@ class ContrastTerm(Spec):
             raise ValueError("relation same-time-step compares steps, so it needs read: seq")
         if self.pool == "hierarchical-max" and self.read != "seq":
             raise ValueError("pool: hierarchical-max needs read: seq")
-        if self.criterion.name == "nt-xent":
+        if isinstance(self.criterion, AtOnce):
+            if self.relation != "same-sample" or self.read != "vec" or self.stack or self.pool != "none":
+                raise ValueError(
+                    f"{self.criterion.name} compares whole windows: it needs relation same-sample and read: vec, "
+                    "without stack or pool"
+                )
+            if self.across == "view" and len(self.views) < 2:
+                raise ValueError(f"{self.criterion.name} needs two views, or across: device")
+        elif self.criterion.name == "nt-xent":
             if self.relation not in ("same-time-step", "same-sample"):
                 raise ValueError("nt-xent knows one positive an item; use sup-con for same-trial and same-patient")
             if self.across == "view" and len(self.views) < 2:

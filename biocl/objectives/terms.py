@@ -54,7 +54,7 @@ def make_views(
     Each view has a random stream of its own, seeded by ``seed_of(name)``, so that switching a term off changes
     no view of the others. `signal` says what the channels are, which some steps need.
     """
-    clean = View(batch.x, target=batch.label, valid=batch.valid)
+    clean = View(batch.x, target=batch.label, valid=batch.valid, present=batch.present)
     views = {}
     for name in needed_views(terms):
         generator.manual_seed(seed_of(name))
@@ -70,6 +70,7 @@ def step_loss(
     *,
     class_weights: torch.Tensor | None = None,
     seed_dropout: Callable[[str], None] = lambda name: None,
+    signal: SignalInfo | None = None,
 ) -> StepLoss:
     """Encode each view once and add up the acting terms.
 
@@ -83,7 +84,9 @@ def step_loss(
     class_weights : Tensor, shape (n_outputs,), optional
         For classification heads.
     seed_dropout : callable
-        Called with a view's or term's name before it draws dropout, to give it a random stream of its own.
+        Called with a view's or term's name before it draws anything, to give it a random stream of its own.
+    signal : SignalInfo, optional
+        What the channels are, for criteria that look at the signal too.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def step_loss(
                 model.latents(trunks[name], views[name]) if term.redraw_dropout else shared[name] for name in term.views
             ]
             loss, skipped = contrast_loss(
-                term, drawn, batch, model.projector_of(term), [views[name] for name in term.views]
+                term, drawn, batch, model.projector_of(term), [views[name] for name in term.views], signal
             )
             if skipped:
                 counts[f"{term.title}/skipped"] = skipped

@@ -242,7 +242,7 @@ def embed(
         done = 0
         for piece in pieces(indices, batch_size):
             batch = windows.batch(piece, device)
-            out[done : done + len(piece)] = model(batch.x, batch.valid).float().cpu().numpy()
+            out[done : done + len(piece)] = model(batch.x, batch.valid, batch.present).float().cpu().numpy()
             done += len(piece)
         return out
     finally:

@@ -223,7 +223,13 @@ def train_step(
 
         with autocast(spec.precision, device):
             loss = step_loss(
-                model, batch, views, task.terms, class_weights=task.class_weights, seed_dropout=seed_dropout
+                model,
+                batch,
+                views,
+                task.terms,
+                class_weights=task.class_weights,
+                seed_dropout=seed_dropout,
+                signal=task.signal,
             )
         if not loss.total.requires_grad:
             raise UsageError(

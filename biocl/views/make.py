@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from biocl.errors import UsageError
+from biocl.signals.devices import devices_of
 from biocl.views import amplitude, frequency, noise, space, spec, time
 from biocl.views.draws import Draws
 from biocl.views.masks import apply_mask
@@ -81,6 +82,9 @@ def changed(view: View, step: ViewStep, draws: Draws, signal: SignalInfo | None)
             return time.crop_resize(view, share=step.crop_resize, draws=draws)
         case spec.TimeWarp():
             return time.time_warp(view, strength=step.time_warp, knots=step.knots, draws=draws)
+        case spec.DeviceDropout():
+            columns = [device.columns for device in devices_of(fitting(signal, step, view).channels)]
+            return space.device_dropout(view, devices=columns, share=step.device_dropout, draws=draws)
         case spec.Reflect():
             known = fitting(signal, step, view)
             return space.reflect(view, mirror=mirror(known), classes=mirror_classes(known.classes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from biocl.errors import UsageError
+from biocl.signals.devices import devices_of
 from biocl.views import spec as steps
 from biocl.views.signal import ELECTRIC, SignalInfo, exchangeable, mirror, mirror_classes, triads
 from biocl.views.spec import Step, ViewSpec
@@ -57,6 +58,8 @@ def refusal(step: Step, signal: SignalInfo, *, padded: bool) -> tuple[str, str] 
             )
         case steps.ChannelDropout() if len(signal.channels) < 2:
             return "there is one channel only", "Leave the step out"
+        case steps.DeviceDropout() if len(devices_of(signal.channels)) < 2:
+            return "there is one device only", "Leave the step out, or say in the data which channels are whose"
         case steps.ChannelShuffle() if not exchangeable(signal.channels):
             return "no device has two channels of one kind and unit", "Leave the step out"
         case steps.Reflect():

@@ -20,6 +20,27 @@ def channel_dropout(x: Tensor, *, share: float, draws: Draws) -> Tensor:
     return torch.where(kept[..., None], x, 0.0)
 
 
+def device_dropout(view: View, *, devices: Sequence[Sequence[int]], share: float, draws: Draws) -> View:
+    """Take each device that is there away with probability `share`; the one with the luckiest draw stays.
+
+    Parameters
+    ----------
+    view : View
+    devices : sequence of sequence of int
+        The columns of each device.
+    share : float
+    draws : Draws
+    """
+    luck = draws.uniform(len(view.x), len(devices))
+    if view.present is not None:
+        luck = luck.masked_fill(~view.present, -1)
+    kept = (luck >= share) | ((luck == luck.amax(dim=1, keepdim=True)) & (luck >= 0))
+    column = torch.empty(view.x.shape[1], dtype=torch.long, device=view.x.device)
+    for number, columns in enumerate(devices):
+        column[torch.tensor(columns, device=view.x.device)] = number
+    return replace(view, x=torch.where(kept[:, column, None], view.x, 0.0), present=kept)
+
+
 def channel_shuffle(x: Tensor, *, groups: Sequence[Sequence[int]], draws: Draws) -> Tensor:
     """Put the channels of each group in random order, drawn for each sample."""
     source = torch.arange(x.shape[1], device=x.device).repeat(len(x), 1)

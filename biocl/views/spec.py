@@ -185,6 +185,13 @@ class ChannelDropout(Step):
     """Probability of each channel."""
 
 
+class DeviceDropout(Step):
+    """Take random devices away, as if they had not been worn; at least one of a sample stays. Assumes two devices."""
+
+    device_dropout: Annotated[float, Field(alias="device-dropout", gt=0, lt=1)] = 0.3
+    """Probability of each device."""
+
+
 class ChannelShuffle(Step):
     """Let channels of one device, kind and unit change places. Assumes a device with two such channels."""
 
@@ -284,6 +291,7 @@ KINDS: tuple[type[Step], ...] = (
     BinDrop,
     BinAdd,
     ChannelDropout,
+    DeviceDropout,
     ChannelShuffle,
     Reflect,
     Rotate,
@@ -340,6 +348,7 @@ ViewStep = Annotated[
         | Annotated[BinDrop, Tag("step-bin-drop")]
         | Annotated[BinAdd, Tag("step-bin-add")]
         | Annotated[ChannelDropout, Tag("step-channel-dropout")]
+        | Annotated[DeviceDropout, Tag("step-device-dropout")]
         | Annotated[ChannelShuffle, Tag("step-channel-shuffle")]
         | Annotated[Reflect, Tag("step-reflect")]
         | Annotated[Rotate, Tag("step-rotate")]

@@ -27,6 +27,8 @@ class View:
     relabelled : Tensor of bool, shape (B,), or None
         True where the view may show another class than the window: `target` differs, or nobody knows the window's
         class. None when no view of the batch does.
+    present : Tensor of bool, shape (B, n_devices), or None
+        Which devices of a window are there, in the order in which its channels name them; None when all are.
     """
 
     x: torch.Tensor
@@ -35,6 +37,7 @@ class View:
     valid: torch.Tensor | None = None
     keep: torch.Tensor | None = None
     relabelled: torch.Tensor | None = None
+    present: torch.Tensor | None = None
 
 
 def where(happens: torch.Tensor, new: View, old: View) -> View:
@@ -60,4 +63,13 @@ def where(happens: torch.Tensor, new: View, old: View) -> View:
         valid=pick(new.valid, old.valid, shown),
         keep=pick(new.keep, old.keep, shown),
         relabelled=pick(new.relabelled, old.relabelled, ~happens & happens),
+        present=new.present if new.present is old.present else pick_present(happens, new.present, old.present),
     )
+
+
+def pick_present(happens: torch.Tensor, new: torch.Tensor | None, old: torch.Tensor | None) -> torch.Tensor | None:
+    """Devices that are there in `new` where it `happens`, in `old` elsewhere; None says that all are."""
+    known = new if new is not None else old
+    assert known is not None
+    every = torch.ones_like(known)
+    return torch.where(happens[:, None], every if new is None else new, every if old is None else old)

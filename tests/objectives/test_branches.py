@@ -222,7 +222,7 @@ def test_alignment_is_over_all_comparisons() -> None:
     [
         ({"across": "branch", "stack": ["branch"]}, "does not go with across: branch"),
         ({"stack": ["view"]}, "does not go with across: view"),
-        ({"branches": ["cnn"], "across": "branch"}, "two branches at least"),
+        ({"branches": ["cnn"], "across": "branch"}, "compares two of them at least"),
         ({"anchor": "other"}, "the anchor 'other'"),
         ({"branches": ["cnn", "cnn"]}, "branches names cnn twice"),
         ({"views": ["raw", "raw"]}, "views names raw twice"),

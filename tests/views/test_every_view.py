@@ -234,8 +234,8 @@ def test_steps_follow_each_other(batch: Make, apply: Make) -> None:
 @every
 def test_a_step_that_must_know_the_signal_says_so(step: Any, batch: Make, apply: Make) -> None:
     needs = {
-        "frequency-shift", "fourier-surrogate", "band-stop", "channel-shuffle", "reflect", "rotate", "lead-mix",
-        "baseline-wander", "mains", "muscle",
+        "frequency-shift", "fourier-surrogate", "band-stop", "channel-shuffle", "device-dropout", "reflect", "rotate",
+        "lead-mix", "baseline-wander", "mains", "muscle",
     }  # fmt: skip
     if key_of(step) in needs:
         with pytest.raises(UsageError, match="needs to know"):

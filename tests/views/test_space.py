@@ -203,3 +203,27 @@ def test_leads_are_mixed_with_weights_of_norm_one(batch: Make, apply: Make, draw
     others = [i for i in range(11) if i not in (3, 4)]
     assert torch.equal(made[:, others], view.x[:, others])
     assert math.isclose(weights[:, 0, 1].std(), 0.3, rel_tol=0.1)
+
+
+def test_device_dropout_takes_whole_devices_and_leaves_one(batch: Make, apply: Make) -> None:
+    """Three devices: cap (3 channels), chest (2), wrist (6)."""
+    columns = [slice(0, 3), slice(3, 5), slice(5, 11)]
+    view = batch(4000)
+    out = apply(view, {"device-dropout": 0.3})
+    assert out.present.shape == (4000, 3)
+    assert out.present.any(dim=1).all()
+    for number, mine in enumerate(columns):
+        there = out.present[:, number]
+        assert torch.equal(out.x[there, mine], view.x[there, mine])
+        assert not out.x[~there, mine].any()
+        # It stays with probability .7, or if all three would go and it has the luckiest draw.
+        assert float(there.float().mean()) == pytest.approx(0.7 + 0.3**3 / 3, abs=0.03)
+    # What is away stays away, and what is left of such a window is one that was there.
+    again = apply(out, {"device-dropout": 0.9}, seed=1)
+    assert not (again.present & ~out.present).any()
+    assert again.present.any(dim=1).all()
+    # Samples to which the step does not happen keep all their devices.
+    some = apply(batch(400), {"device-dropout": 0.9, "p": 0.5})
+    whole = (some.x == batch(400).x).flatten(1).all(dim=1)
+    assert 100 < int(whole.sum()) < 300
+    assert some.present[whole].all()
