@@ -13,6 +13,7 @@ from biocl.errors import DataError
 from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
 from biocl.store.gather import MeanAndFactor, gather, valid_steps
+from biocl.store.presence import device_columns, device_presence
 from biocl.store.store import Store, reciprocal
 from biocl.store.table import WindowTable
 from biocl.store.trials import trial_scaling
@@ -154,6 +155,16 @@ class Windows:
         """Boolean (B, n_times), False on padding and in gaps; None where every step holds values."""
         steps = valid_steps(self.store, self.table, indices)
         return None if steps is None else torch.from_numpy(steps).to(device)
+
+    @cached_property
+    def devices(self) -> dict[str, list[int]]:
+        """Columns of each device, in the order of the channels."""
+        return device_columns(self.store.channels)
+
+    def present(self, indices: np.ndarray, *, most_missing: float = 0.5) -> np.ndarray:
+        """Which `devices` have samples in table rows `indices`, bool (B, V): see `device_presence`."""
+        found = device_presence(self.store, self.table, indices, self.devices, most_missing=most_missing)
+        return np.ones((len(indices), len(self.devices)), np.bool_) if found is None else found
 
     def batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """Everything a step needs of table rows `indices`."""
