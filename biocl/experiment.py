@@ -47,7 +47,8 @@ class DataSpec(ConditioningSpec):
     """Scalar inputs beside the window, joined before the head or probe."""
     input_scale: InputScale = "recording"
     """z-score of the input, with the statistics of the window, of its trial, of its recording, or of all training
-    windows (train: fitted after the split, kept in the checkpoint)."""
+    windows (train: fitted after the split, kept in the checkpoint). kind divides all channels of one kind (acc, gyr …)
+    by one number, their root mean square over all training windows, so that axes and devices keep their proportions."""
     align: AlignSpec | None = None
     """Euclidean alignment after scaling, fitted on training windows and kept in the checkpoint; null for none."""
 

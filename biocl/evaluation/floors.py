@@ -51,6 +51,7 @@ SCALE_WORDS: dict[InputScale, str] = {
     "trial": "z-scored trials",
     "recording": "z-scored recordings",
     "train": "z-scored by the training part",
+    "kind": "by the size of its kind",
 }
 
 MOST_TANGENT_CHANNELS = 128

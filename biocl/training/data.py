@@ -24,6 +24,7 @@ from biocl.training.spec import AlignSpec, InputScale
 from biocl.views.signal import SignalInfo
 
 BLOCK_VALUES = 2**21
+FITTED_SCALES = ("train", "kind")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Windows:
     table : WindowTable
     scale : str
         z-score by the statistics of the ``window``, of its ``trial`` or ``recording`` (known from the store), or
-        of all ``train`` windows (fitted); or ``none``.
+        of all ``train`` windows (fitted); ``kind`` divides by the root mean square of a kind of channel (fitted); or
+        ``none``.
     align : AlignSpec, optional
         Euclidean alignment (fitted).
     train : ndarray of int, optional
@@ -101,7 +103,7 @@ class Windows:
         if self.scale == "trial":
             number, (mean, factor) = self.trial_scaling
             return gather(self.store, self.table, indices, by=(mean[number[indices]], factor[number[indices]]))
-        if self.scale == "train":
+        if self.scale in FITTED_SCALES:
             known = self.known
             assert known.mean is not None
             assert known.std is not None
@@ -118,7 +120,7 @@ class Windows:
     @property
     def needs_fit(self) -> bool:
         """Whether anything is fitted across recordings."""
-        return self.scale == "train" or self.align is not None
+        return self.scale in FITTED_SCALES or self.align is not None
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -170,6 +172,7 @@ class Windows:
         """Everything a step needs of table rows `indices`."""
         rows = self.table.rows[indices]
         x = torch.from_numpy(self.read(indices)).to(device)
+        present = device_presence(self.store, self.table, indices, self.devices) if len(self.devices) > 1 else None
 
         def column(name: str) -> torch.Tensor:
             return torch.from_numpy(rows[name].astype(np.int64)).to(device)
@@ -184,6 +187,7 @@ class Windows:
             label=column("label"),
             aux=None if not self.n_aux else torch.from_numpy(self.table.aux[indices]).to(device),
             valid=self.valid(indices, device),
+            present=None if present is None else torch.from_numpy(present).to(device),
         )
 
 
@@ -197,9 +201,14 @@ def fit_windows(windows: Windows) -> Fitted:
         )
     rows = np.unique(windows.train)
     fitted = Fitted()
-    if windows.scale == "train":
+    if windows.scale in FITTED_SCALES:
         plain = replace(windows, scale="none", align=None)
         mean, std = mean_and_std(blocks_of(plain, rows))
+        if windows.scale == "kind":
+            mean, std = (
+                np.zeros_like(mean),
+                rms_of_kinds(mean, std, [channel.kind for channel in windows.store.channels]),
+            )
         fitted = replace(fitted, mean=mean, std=std)
     if windows.align is None:
         return fitted
@@ -213,6 +222,16 @@ def fit_windows(windows: Windows) -> Fitted:
     share = np.array([len(part) for part in parts]) / len(rows)
     overall = (references * share[:, None, None]).sum(axis=0)
     return replace(fitted, groups=tuple(hashes), references=references, overall=overall)
+
+
+def rms_of_kinds(mean: np.ndarray, std: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+    """The root mean square of each channel's kind, (n_chans,), from every channel's mean and standard deviation."""
+    squares = mean**2 + std**2
+    out = np.empty_like(squares)
+    for kind in set(kinds):
+        mine = np.array([one == kind for one in kinds])
+        out[mine] = np.sqrt(squares[mine].mean())
+    return out
 
 
 def group_hashes(store: Store, names: Sequence[str]) -> list[str]:

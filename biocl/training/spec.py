@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[int, Field(ge=0)]
 
 
-InputScale = Literal["none", "window", "recording", "trial", "train"]
+InputScale = Literal["none", "window", "recording", "trial", "train", "kind"]
 
 
 class AlignSpec(Spec):

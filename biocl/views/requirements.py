@@ -67,10 +67,10 @@ def refusal(step: Step, signal: SignalInfo, *, padded: bool) -> tuple[str, str] 
             return montage or lacks(
                 lambda: mirror_classes(signal.classes), "Reflect only where left and right are both classes"
             )
-        case steps.Rotate() if signal.scale != "none":
+        case steps.Rotate() if signal.scale not in ("none", "kind"):
             return (
                 f"its channels are scaled one by one (input_scale: {signal.scale}), so a turn would mix unequal units",
-                "Set data.input_scale: none",
+                "Set data.input_scale: kind, or none",
             )
         case steps.Rotate():
             return lacks(lambda: triads(signal), "Name the axes x, y and z in the channels' names, and their kinds")

@@ -215,7 +215,7 @@ class Reflect(Step):
 class Rotate(Step):
     """Turn each device in space: all its accelerometer, gyroscope and magnetometer triads together.
 
-    Assumes channels named x, y and z, and physical units (data.input_scale: none).
+    Assumes channels named x, y and z, and axes of one unit (data.input_scale: kind or none).
     """
 
     rotate: Annotated[float, Field(gt=0, le=180)] = 180.0

@@ -102,6 +102,19 @@ def test_train_scaler_is_that_of_all_training_windows(store: Store) -> None:
     assert np.array_equal(windows.batch(test, CPU).x.numpy(), windows.arrays(test))
 
 
+def test_the_scale_of_a_kind_is_one_number_and_keeps_proportions(store: Store) -> None:
+    windows, plain = windows_of(store, "kind"), windows_of(store)
+    kinds = [channel.kind for channel in store.channels]
+    train = plain.arrays(windows.train).astype(np.float64)
+    for kind in set(kinds):
+        mine = [i for i, one in enumerate(kinds) if one == kind]
+        rms = np.sqrt(np.mean([(train[:, i] ** 2).mean() for i in mine]))
+        np.testing.assert_allclose(windows.known.std[mine], rms, rtol=1e-10)
+    test = rows_of(windows, "d")
+    expected = plain.arrays(test) / windows.known.std[:, None]
+    np.testing.assert_allclose(windows.arrays(test), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_what_is_fitted_does_not_change_with_validation_and_test(store: Store, make_store: MakeStore) -> None:
     other = make_store(recordings(lambda name, x: x if name[0] in "ab" else 5 * x + 3))
     for keys in ({"scale": "train"}, {"mode": "inductive"}, {"mode": "transductive", "scale": "train"}):

@@ -167,7 +167,7 @@ def test_rotation_is_refused_without_triads(channels: tuple[Channel, ...], why: 
 
 def test_rotation_is_refused_where_axes_were_scaled_one_by_one(signal: SignalInfo) -> None:
     check_views({"a": [Rotate()]}, signal)
-    with pytest.raises(UsageError, match=r"data\.input_scale: none"):
+    with pytest.raises(UsageError, match=r"data\.input_scale: kind"):
         check_views({"a": [Rotate()]}, replace(signal, scale="recording"))
 
 
