@@ -1,15 +1,29 @@
 """Criteria: pure functions that score positives against negatives.
 
-Conventions: embeddings are ``(N, D)``, or ``(G, N, D)`` for G independent groups; masks are boolean
-``(N, N)`` with True for the pairs they name; similarities are cosines unless a function says otherwise;
-the result is a mean over the anchors that have a positive, and a zero attached to the graph when none
-has. Scores and their log-sum-exp are float32 at least, also under autocast.
+Conventions: embeddings are ``(N, D)``, or ``(G, N, D)`` for G independent groups, or ``(V, B, D)`` for V
+devices of which ``present (B, V)`` says who is there; masks are boolean ``(N, N)`` with True for the pairs
+they name; similarities are cosines unless a function says otherwise; the result is a mean over the anchors
+that have a positive, and a zero attached to the graph when none has. Scores and their log-sum-exp are
+float32 at least, also under autocast.
 """
 
+from biocl.objectives.criteria.cocoa import cocoa
 from biocl.objectives.criteria.comet import comet_id, time_course
 from biocl.objectives.criteria.hierarchy import hierarchical_max
 from biocl.objectives.criteria.info_nce import info_nce
+from biocl.objectives.criteria.multi_view import mv_dhel, mv_info_nce
 from biocl.objectives.criteria.nt_xent import nt_xent
 from biocl.objectives.criteria.sup_con import sup_con, sup_con_views
 
-__all__ = ["comet_id", "hierarchical_max", "info_nce", "nt_xent", "sup_con", "sup_con_views", "time_course"]
+__all__ = [
+    "cocoa",
+    "comet_id",
+    "hierarchical_max",
+    "info_nce",
+    "mv_dhel",
+    "mv_info_nce",
+    "nt_xent",
+    "sup_con",
+    "sup_con_views",
+    "time_course",
+]
