@@ -9,6 +9,7 @@ float32 at least, also under autocast.
 
 from biocl.objectives.criteria.cocoa import cocoa
 from biocl.objectives.criteria.comet import comet_id, time_course
+from biocl.objectives.criteria.gram import gram, gram_volume
 from biocl.objectives.criteria.hierarchy import hierarchical_max
 from biocl.objectives.criteria.info_nce import info_nce
 from biocl.objectives.criteria.multi_view import mv_dhel, mv_info_nce
@@ -18,6 +19,8 @@ from biocl.objectives.criteria.sup_con import sup_con, sup_con_views
 __all__ = [
     "cocoa",
     "comet_id",
+    "gram",
+    "gram_volume",
     "hierarchical_max",
     "info_nce",
     "mv_dhel",
