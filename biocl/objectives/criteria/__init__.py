@@ -8,6 +8,7 @@ float32 at least, also under autocast.
 """
 
 from biocl.objectives.criteria.cocoa import cocoa
+from biocl.objectives.criteria.collossl import collossl
 from biocl.objectives.criteria.comet import comet_id, time_course
 from biocl.objectives.criteria.gram import gram, gram_volume
 from biocl.objectives.criteria.hierarchy import hierarchical_max
@@ -18,6 +19,7 @@ from biocl.objectives.criteria.sup_con import sup_con, sup_con_views
 
 __all__ = [
     "cocoa",
+    "collossl",
     "comet_id",
     "gram",
     "gram_volume",
