@@ -13,22 +13,28 @@ from biocl.objectives.criteria.comet import comet_id, time_course
 from biocl.objectives.criteria.gram import gram, gram_volume
 from biocl.objectives.criteria.hierarchy import hierarchical_max
 from biocl.objectives.criteria.info_nce import info_nce
+from biocl.objectives.criteria.masked_aggregation import aggregate, device_masks, masked_aggregation
 from biocl.objectives.criteria.multi_view import mv_dhel, mv_info_nce
 from biocl.objectives.criteria.nt_xent import nt_xent
 from biocl.objectives.criteria.sup_con import sup_con, sup_con_views
+from biocl.objectives.criteria.vicreg import vicreg
 
 __all__ = [
+    "aggregate",
     "cocoa",
     "collossl",
     "comet_id",
+    "device_masks",
     "gram",
     "gram_volume",
     "hierarchical_max",
     "info_nce",
+    "masked_aggregation",
     "mv_dhel",
     "mv_info_nce",
     "nt_xent",
     "sup_con",
     "sup_con_views",
     "time_course",
+    "vicreg",
 ]
