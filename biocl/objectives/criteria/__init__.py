@@ -10,6 +10,14 @@ float32 at least, also under autocast.
 from biocl.objectives.criteria.cocoa import cocoa
 from biocl.objectives.criteria.collossl import collossl
 from biocl.objectives.criteria.comet import comet_id, time_course
+from biocl.objectives.criteria.focal import (
+    focal,
+    focal_orthogonality,
+    focal_private,
+    focal_shared,
+    shared_private,
+    temporal_ranking,
+)
 from biocl.objectives.criteria.gram import gram, gram_volume
 from biocl.objectives.criteria.hierarchy import hierarchical_max
 from biocl.objectives.criteria.info_nce import info_nce
@@ -25,6 +33,10 @@ __all__ = [
     "collossl",
     "comet_id",
     "device_masks",
+    "focal",
+    "focal_orthogonality",
+    "focal_private",
+    "focal_shared",
     "gram",
     "gram_volume",
     "hierarchical_max",
@@ -33,8 +45,10 @@ __all__ = [
     "mv_dhel",
     "mv_info_nce",
     "nt_xent",
+    "shared_private",
     "sup_con",
     "sup_con_views",
+    "temporal_ranking",
     "time_course",
     "vicreg",
 ]
