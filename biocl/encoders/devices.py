@@ -134,18 +134,30 @@ class DeviceEncoder(nn.Module):
         main = next(iter(own.values()))
         seq = weighted_mean(torch.stack([one.seq for one in own.values()]), present)
 
+        def states() -> Tensor:
+            assert self.fusion is not None
+            return self.fusion.states(torch.stack([one.vec for one in own.values()]), present)
+
         def fuse(latents: Mapping[str, Latents]) -> Tensor:
-            vectors = torch.stack([one.vec for one in latents.values()])
             if self.fusion is not None:
-                state: Tensor = self.fusion(vectors, present)
-                return state
+                return states()[-1]
+            vectors = torch.stack([one.vec for one in latents.values()])
             if self.spec.fusion == "mean":
                 return weighted_mean(vectors, present)
             if present is not None:
                 vectors = vectors * present.T[..., None]
             return vectors.transpose(0, 1).flatten(1)
 
-        return FusedLatents(seq, main.pool, main.valid, main.segments, of_branch=own, fuse=fuse)
+        return FusedLatents(
+            seq,
+            main.pool,
+            main.valid,
+            main.segments,
+            of_branch=own,
+            fuse=fuse,
+            states=states if self.fusion is not None else None,
+            present=present,
+        )
 
 
 def weighted_mean(values: Tensor, present: Tensor | None) -> Tensor:

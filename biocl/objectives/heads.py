@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from biocl.encoders.dual import FusedLatents
+from biocl.encoders.latents import Latents
+from biocl.errors import UsageError
+from biocl.objectives.sequential import sequential_loss
 from biocl.objectives.spec import HeadSpec
 
 
@@ -97,6 +101,55 @@ def classification_loss(
     if not bool((target >= 0).any()):
         return logits.float().sum() * 0.0
     return F.cross_entropy(logits.float(), target, weight=class_weights, ignore_index=-1)
+
+
+def loss_after_each_device(
+    head: nn.Module,
+    latents: Latents,
+    aux: torch.Tensor | None,
+    target: torch.Tensor,
+    class_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`sequential_loss` of the head's cross entropies before the first device and after each.
+
+    Parameters
+    ----------
+    head : ClassificationHead
+    latents : Latents
+        Of an encoder whose vector grows device by device.
+    aux : Tensor, shape (B, n_aux), optional
+    target : Tensor of int, shape (B,)
+        Windows without a label (-1) are left out.
+    class_weights : Tensor, shape (n_outputs,), optional
+
+    Raises
+    ------
+    UsageError
+        The vector does not grow device by device.
+    """
+    if not isinstance(latents, FusedLatents) or latents.states is None:
+        raise UsageError(
+            "A head predicts after each device, and this encoder joins all devices at once",
+            "terms",
+            "Set encoder.fusion: sequential, or after_each: false",
+        )
+    known = target >= 0
+    states = latents.states()[:, known]
+    if states.shape[1] == 0:
+        return states.sum() * 0.0
+    errors = torch.stack(
+        [
+            F.cross_entropy(
+                head(state, None if aux is None else aux[known]).float(),
+                target[known],
+                weight=class_weights,
+                reduction="none",
+            )
+            for state in states
+        ]
+    )
+    changes = (states[1:] - states[:-1]).square().mean(dim=2)
+    return sequential_loss(errors, changes, None if latents.present is None else latents.present[known])
 
 
 def balanced_class_weights(labels: torch.Tensor, n_outputs: int) -> torch.Tensor:

@@ -279,6 +279,9 @@ class HeadTerm(Spec):
     """Views whose latents are classified; the loss is their mean."""
     network: HeadSpec = HeadSpec()
     """The head."""
+    after_each: bool = False
+    """Predict after every device of an encoder with fusion: sequential, not at the end alone (MultiModN): what a window
+    lacks is not charged."""
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     """Factor of this summand."""
 

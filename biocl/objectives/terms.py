@@ -10,7 +10,7 @@ import torch
 from biocl.encoders.latents import Latents
 from biocl.objectives.batch import Batch
 from biocl.objectives.contrast import contrast_loss
-from biocl.objectives.heads import classification_loss
+from biocl.objectives.heads import classification_loss, loss_after_each_device
 from biocl.objectives.model import Model
 from biocl.objectives.pairs import carried
 from biocl.objectives.spec import HeadTerm, Term
@@ -107,10 +107,13 @@ def step_loss(
         seed_dropout(f"term {term.title}")
         if isinstance(term, HeadTerm):
             head = model.heads[term.head]
-            per_view = [
-                classification_loss(head(shared[name].vec, batch.aux), carried(views[name], batch), class_weights)
-                for name in term.views
-            ]
+            per_view = []
+            for name in term.views:
+                target = carried(views[name], batch)
+                if term.after_each:
+                    per_view.append(loss_after_each_device(head, shared[name], batch.aux, target, class_weights))
+                else:
+                    per_view.append(classification_loss(head(shared[name].vec, batch.aux), target, class_weights))
             loss = torch.stack(per_view).mean()
         else:
             drawn = [
