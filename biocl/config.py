@@ -16,7 +16,10 @@ from biocl.errors import UsageError
 from biocl.experiment import DataSpec, Experiment
 
 # Keys in which variants of an experiment may differ; what is not here makes results incomparable.
-OF_A_VARIANT = ("data.input_scale", "data.align", "batch", "views", "encoder", "projectors", "terms", "train")
+OF_A_VARIANT = (
+    *("data.input_scale", "data.align", "data.devices"),
+    *("batch", "views", "encoder", "projectors", "terms", "train"),
+)
 
 
 def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | None = None) -> Experiment:

@@ -39,6 +39,8 @@ class DataSpec(ConditioningSpec):
     """How windows are cut; default: what suits the data set."""
     trials: TrialsSpec | None = None
     """What a trial is; default: what suits the data set."""
+    devices: Annotated[list[str], Field(min_length=1)] | None = None
+    """Devices whose channels are read (`biocl data inspect` lists them); the windows stay the same. Default: all."""
     classes: Annotated[list[str], Field(min_length=1)] | None = None
     """Labels that count, in order; windows with another label are left out. Default: the data set's."""
     quality: QualitySpec = QualitySpec()

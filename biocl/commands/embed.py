@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from biocl.commands.prepare import check_channels, window_table, windows_spec
-from biocl.commands.setup import build_model
+from biocl.commands.setup import build_model, chosen_devices
 from biocl.config import load_experiment
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import load_encoder
@@ -43,9 +43,11 @@ def embed_store(run: Path, store: Path, out: Path, *, device: str = "auto") -> s
     experiment = load_experiment(run / "config.yaml")
     checkpoint = load_checkpoint(run / "checkpoints")
     opened = Store.open(store)
-    check_channels(checkpoint.state, opened)
     data = every_window(experiment.data, opened)
-    windows = Windows(opened, window_table(opened, data), data.input_scale, data.align, fitted=checkpoint.fitted)
+    devices = chosen_devices(data)
+    check_channels(checkpoint.state, opened, devices)
+    table = window_table(opened, data)
+    windows = Windows(opened, table, data.input_scale, data.align, fitted=checkpoint.fitted, devices=devices)
     model = build_model(experiment, windows, terms=[])
     load_encoder(model, checkpoint.best_weights)
     target = resolve_device(device)

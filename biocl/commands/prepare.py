@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,9 @@ def check_named(data: DataSpec, store: Store) -> None:
         )
 
 
-def check_channels(trained: Mapping[str, Any], store: Store) -> None:
-    """An encoder reads the channels and the rate it was trained on, and nothing else."""
-    names = [channel.name for channel in store.channels]
+def check_channels(trained: Mapping[str, Any], store: Store, devices: Sequence[str] | None = None) -> None:
+    """An encoder reads the channels and the rate it was trained on, and nothing else; of `devices` where it does."""
+    names = [channel.name for channel in store.channels if devices is None or channel.device in devices]
     if trained["channels"] != names or trained["sfreq"] != store.sfreq:
         raise UsageError(
             f"The encoder was trained on {', '.join(trained['channels'])} at {trained['sfreq']:g} Hz, and this store "

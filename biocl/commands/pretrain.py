@@ -128,7 +128,7 @@ def pretrain(
                 "n_chans": windows.n_chans,
                 "n_times": windows.n_times,
                 "sfreq": windows.table.sfreq,
-                "channels": [channel.name for channel in windows.store.channels],
+                "channels": [channel.name for channel in windows.channels],
                 "input_scale": windows.scale,
                 "align": windows.align.model_dump() if windows.align else None,
                 "dataset": windows.store.meta["dataset"],

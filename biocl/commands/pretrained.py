@@ -99,9 +99,9 @@ def finished_pretraining(fold: Fold, folder: Path) -> Path | None:
 
 def check_fits(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
     """Refuse an encoder of other channels, rate or scaling; mark one of other windows or of an unfinished run."""
-    store, windows = fold.windows.store, fold.windows
+    windows = fold.windows
     now = {
-        "channels": [channel.name for channel in store.channels],
+        "channels": [channel.name for channel in windows.channels],
         "sfreq": windows.table.sfreq,
         "input_scale": windows.scale,
         "align": whose_reference(windows.align.model_dump() if windows.align else None),

@@ -11,7 +11,7 @@ import torch
 
 from biocl.commands.prepare import open_store, window_table, windows_spec
 from biocl.errors import DataError, UsageError
-from biocl.experiment import Experiment
+from biocl.experiment import DataSpec, Experiment
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
 from biocl.objectives.terms import needed_views
@@ -55,11 +55,17 @@ def open_cohort(experiment: Experiment) -> Cohort:
     store = open_store(experiment.data)
     cut = windows_spec(store, experiment.data)
     table = window_table(store, experiment.data)
-    windows = Windows(store, table, experiment.data.input_scale, experiment.data.align)
+    data = experiment.data
+    windows = Windows(store, table, data.input_scale, data.align, devices=chosen_devices(data))
     check_signal(experiment, windows)
     known = bool(store.meta.get("patients_known", True))
     splits = make_splits(experiment.split, table, store.splits, patients_known=known)
     return Cohort(windows, splits, cut.before_s if isinstance(cut, EventWindows) else None)
+
+
+def chosen_devices(data: DataSpec) -> tuple[str, ...] | None:
+    """The devices that a configuration is restricted to; None for all."""
+    return None if data.devices is None else tuple(data.devices)
 
 
 def check_judged(parts: Sequence[Mapping[str, np.ndarray]], windows: Windows, classes: Sequence[str]) -> None:
@@ -111,6 +117,16 @@ def check_signal(experiment: Experiment, windows: Windows) -> None:
     """
     read = needed_views(experiment.terms)
     check_views({name: experiment.views[name] for name in read}, windows.signal)
+    check_finetune_view(experiment, windows)
+
+
+def check_finetune_view(experiment: Experiment, windows: Windows) -> None:
+    """Refuse a view of fine-tuning that the signal, or a task, does not allow.
+
+    Raises
+    ------
+    UsageError
+    """
     for classes in experiment.evaluate.class_sets or [list(windows.table.classes)]:
         known = replace(windows.signal, classes=tuple(classes))
         check_views({"view": experiment.finetune.view}, known, key="finetune")
@@ -130,8 +146,8 @@ def build_model(
             n_chans=windows.n_chans,
             n_times=windows.n_times,
             sfreq=windows.table.sfreq,
-            channel_names=[channel.name for channel in windows.store.channels],
-            channels=windows.store.channels,
+            channel_names=[channel.name for channel in windows.channels],
+            channels=windows.channels,
             projectors=experiment.projectors,
             terms=experiment.terms if terms is None else terms,
             n_outputs=len(windows.table.classes) if n_outputs is None else n_outputs,

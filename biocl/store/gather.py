@@ -17,7 +17,12 @@ MeanAndFactor = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def gather(
-    store: Store, table: WindowTable, indices: NDArray[Any], scale: Scale = "none", by: MeanAndFactor | None = None
+    store: Store,
+    table: WindowTable,
+    indices: NDArray[Any],
+    scale: Scale = "none",
+    by: MeanAndFactor | None = None,
+    columns: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
     """Read a batch of windows.
 
@@ -34,6 +39,8 @@ def gather(
         becomes 0.
     by : tuple of ndarray of float32, shape (n_batch, n_chans), optional
         In place of `scale`: what is subtracted from each channel of each window, and by what it is multiplied.
+    columns : ndarray of int, shape (n_chans,), optional
+        The store's channels that are read, in this order; default: all.
 
     Returns
     -------
@@ -44,10 +51,10 @@ def gather(
     begin = store.offsets[recording] + table.start[indices]
     if by is None and scale == "recording":
         mean, factor = store.scaling
-        by = mean[recording], factor[recording]
+        by = of_columns(mean[recording], columns), of_columns(factor[recording], columns)
     if table.has_padding:
-        return padded(store, table, indices, scale, by, begin)
-    batch = pieces(store.signals, begin, table.n_times)
+        return padded(store, table, indices, scale, by, begin, columns)
+    batch = of_columns(pieces(store.signals, begin, table.n_times), columns)
     if table.has_gaps:
         return with_gaps(store, batch, np.ones(batch.shape[:2], np.bool_), scale, by)
     if by is not None:
@@ -64,6 +71,7 @@ def padded(
     scale: Scale,
     by: MeanAndFactor | None,
     begin: NDArray[Any],
+    columns: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
     """The same for a table in which some windows are only partly signal."""
     rows = table.rows[indices]
@@ -73,6 +81,7 @@ def padded(
     for i in np.flatnonzero(~whole):
         first, n = int(rows["valid_start"][i]), int(rows["valid_length"][i])
         batch[i, first : first + n] = store.signals[begin[i] + first : begin[i] + first + n]
+    batch = of_columns(batch, columns)
     if table.has_gaps:
         return with_gaps(store, batch, in_window(rows), scale, by)
     if by is None and scale == "none":
@@ -83,6 +92,11 @@ def padded(
         scale_by(batch, *window_statistics(batch, rows["valid_length"][:, None]))
     batch *= in_window(rows)[:, :, None]
     return batch
+
+
+def of_columns(values: NDArray[np.float32], columns: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """Some of the channels, which are the last axis, contiguous; all of them for None."""
+    return values if columns is None else np.ascontiguousarray(values[..., columns])
 
 
 def in_window(rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -113,8 +127,10 @@ def with_gaps(
     return batch
 
 
-def valid_steps(store: Store, table: WindowTable, indices: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Time steps (n_batch, n_times) that hold a value in every channel; None where all do in all windows.
+def valid_steps(
+    store: Store, table: WindowTable, indices: NDArray[Any], columns: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_] | None:
+    """Time steps (n_batch, n_times) that hold a value in every channel (of `columns`); None where all do throughout.
 
     False on padding and, where the table keeps windows that touch gaps, inside these.
     """
@@ -126,7 +142,7 @@ def valid_steps(store: Store, table: WindowTable, indices: NDArray[Any]) -> NDAr
     if table.has_gaps:
         begin = store.offsets[table.recording[indices]] + table.start[indices]
         for i, (first, n) in enumerate(zip(rows["valid_start"].tolist(), rows["valid_length"].tolist(), strict=True)):
-            signal = store.signals[begin[i] + first : begin[i] + first + n]
+            signal = of_columns(store.signals[begin[i] + first : begin[i] + first + n], columns)
             steps[i, first : first + n] &= np.isfinite(signal).all(axis=1)
     return None if steps.all() else steps
 

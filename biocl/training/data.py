@@ -9,10 +9,11 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from biocl.errors import DataError
+from biocl.errors import DataError, UsageError
 from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
-from biocl.store.gather import MeanAndFactor, gather, valid_steps
+from biocl.signals.recording import Channel
+from biocl.store.gather import MeanAndFactor, gather, of_columns, valid_steps
 from biocl.store.presence import device_columns, device_presence
 from biocl.store.store import Store, reciprocal
 from biocl.store.table import WindowTable
@@ -45,6 +46,13 @@ class Windows:
         Table rows on which the rest is fitted, when it is first needed.
     fitted : Fitted, optional
         What an earlier run fitted, in place of a fit on `train`.
+    devices : tuple of str, optional
+        The devices whose channels are read, in the store's order whatever the order here; None for all.
+
+    Raises
+    ------
+    UsageError
+        The store has no such device.
     """
 
     store: Store
@@ -53,14 +61,32 @@ class Windows:
     align: AlignSpec | None = None
     train: np.ndarray | None = None
     fitted: Fitted | None = None
+    devices: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.devices is not None:
+            known_devices(self.devices, self.store.channels)
 
     def __len__(self) -> int:
         return len(self.table)
 
+    @cached_property
+    def columns(self) -> np.ndarray | None:
+        """Columns of the store's signals that are read; None for all."""
+        if self.devices is None:
+            return None
+        return np.flatnonzero([channel.device in self.devices for channel in self.store.channels])
+
+    @cached_property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels of a window."""
+        every = self.store.channels
+        return every if self.columns is None else tuple(every[column] for column in self.columns)
+
     @property
     def n_chans(self) -> int:
         """Channels of a window."""
-        return int(self.store.signals.shape[1])
+        return len(self.channels)
 
     @property
     def n_times(self) -> int:
@@ -72,7 +98,7 @@ class Windows:
         """What views need to know of the channels, labels and padding."""
         return SignalInfo(
             sfreq=self.table.sfreq,
-            channels=self.store.channels,
+            channels=self.channels,
             classes=tuple(self.table.classes),
             scale=self.scale if self.align is None else f"{self.scale}, aligned",
             padded=self.table.has_padding or self.table.has_gaps,
@@ -93,7 +119,7 @@ class Windows:
         if self.align is None:
             return x
         aligned = (x.astype(np.float64) @ self.aligner.whiteners(indices)).astype(np.float32)
-        steps = valid_steps(self.store, self.table, indices)
+        steps = self.valid_steps(indices)
         if steps is not None:
             aligned *= steps[:, :, None]
         return aligned
@@ -102,20 +128,22 @@ class Windows:
         """Scaled windows (B, n_times, n_chans), not aligned; missing and padded samples are 0."""
         if self.scale == "trial":
             number, (mean, factor) = self.trial_scaling
-            return gather(self.store, self.table, indices, by=(mean[number[indices]], factor[number[indices]]))
+            by = mean[number[indices]], factor[number[indices]]
+            return gather(self.store, self.table, indices, by=by, columns=self.columns)
         if self.scale == "train" or self.scale == "kind":
             known = self.known
             assert known.mean is not None
             assert known.std is not None
             shape = (len(indices), self.n_chans)
             by = np.broadcast_to(known.mean.astype(np.float32), shape), np.broadcast_to(reciprocal(known.std), shape)
-            return gather(self.store, self.table, indices, by=by)
-        return gather(self.store, self.table, indices, scale=self.scale)
+            return gather(self.store, self.table, indices, by=by, columns=self.columns)
+        return gather(self.store, self.table, indices, scale=self.scale, columns=self.columns)
 
     @cached_property
     def trial_scaling(self) -> tuple[np.ndarray, MeanAndFactor]:
         """Trial of each window, and every trial's mean and reciprocal standard deviation."""
-        return trial_scaling(self.store, self.table)
+        number, (mean, factor) = trial_scaling(self.store, self.table)
+        return number, (of_columns(mean, self.columns), of_columns(factor, self.columns))
 
     @property
     def needs_fit(self) -> bool:
@@ -153,26 +181,32 @@ class Windows:
         seen = {number: whitener(fitted[name]) for number, name in enumerate(hashes) if name in fitted}
         return Aligner(self.align, groups, seen, whitener(known.overall), partial(covariances_of, self))
 
-    def valid(self, indices: np.ndarray, device: torch.device) -> torch.Tensor | None:
+    def valid_steps(self, indices: np.ndarray) -> np.ndarray | None:
         """Boolean (B, n_times), False on padding and in gaps; None where every step holds values."""
-        steps = valid_steps(self.store, self.table, indices)
+        return valid_steps(self.store, self.table, indices, self.columns)
+
+    def valid(self, indices: np.ndarray, device: torch.device) -> torch.Tensor | None:
+        """The valid steps as a tensor."""
+        steps = self.valid_steps(indices)
         return None if steps is None else torch.from_numpy(steps).to(device)
 
     @cached_property
-    def devices(self) -> dict[str, list[int]]:
-        """Columns of each device, in the order of the channels."""
-        return device_columns(self.store.channels)
+    def device_columns(self) -> dict[str, list[int]]:
+        """The store's columns of each device that is read, in the order of the channels."""
+        every = device_columns(self.store.channels)
+        return {name: columns for name, columns in every.items() if self.devices is None or name in self.devices}
 
     def present(self, indices: np.ndarray, *, most_missing: float = 0.5) -> np.ndarray:
-        """Which `devices` have samples in table rows `indices`, bool (B, V): see `device_presence`."""
-        found = device_presence(self.store, self.table, indices, self.devices, most_missing=most_missing)
-        return np.ones((len(indices), len(self.devices)), np.bool_) if found is None else found
+        """Which devices have samples in table rows `indices`, bool (B, V): see `device_presence`."""
+        found = device_presence(self.store, self.table, indices, self.device_columns, most_missing=most_missing)
+        return np.ones((len(indices), len(self.device_columns)), np.bool_) if found is None else found
 
     def batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """Everything a step needs of table rows `indices`."""
         rows = self.table.rows[indices]
         x = torch.from_numpy(self.read(indices)).to(device)
-        present = device_presence(self.store, self.table, indices, self.devices) if len(self.devices) > 1 else None
+        several = len(self.device_columns) > 1
+        present = device_presence(self.store, self.table, indices, self.device_columns) if several else None
 
         def column(name: str) -> torch.Tensor:
             return torch.from_numpy(rows[name].astype(np.int64)).to(device)
@@ -188,6 +222,24 @@ class Windows:
             aux=None if not self.n_aux else torch.from_numpy(self.table.aux[indices]).to(device),
             valid=self.valid(indices, device),
             present=None if present is None else torch.from_numpy(present).to(device),
+        )
+
+
+def known_devices(devices: Sequence[str], channels: Sequence[Channel]) -> None:
+    """Refuse devices that no channel belongs to.
+
+    Raises
+    ------
+    UsageError
+        Naming those there are.
+    """
+    there = list(dict.fromkeys(channel.device for channel in channels))
+    unknown = [name for name in devices if name not in there]
+    if unknown:
+        raise UsageError(
+            f"There is no device {', '.join(map(repr, unknown))} among the store's channels",
+            "data.devices, evaluate.devices",
+            f"Name devices that there are: {', '.join(there)}",
         )
 
 
@@ -207,7 +259,7 @@ def fit_windows(windows: Windows) -> Fitted:
         if windows.scale == "kind":
             mean, std = (
                 np.zeros_like(mean),
-                rms_of_kinds(mean, std, [channel.kind for channel in windows.store.channels]),
+                rms_of_kinds(mean, std, [channel.kind for channel in windows.channels]),
             )
         fitted = replace(fitted, mean=mean, std=std)
     if windows.align is None:
@@ -242,7 +294,7 @@ def group_hashes(store: Store, names: Sequence[str]) -> list[str]:
 def blocks_of(windows: Windows, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Scaled windows (n, n_times, n_chans) of table rows with their valid steps, a bounded number at a time."""
     for piece in pieces(rows, max(1, BLOCK_VALUES // (windows.n_times * windows.n_chans))):
-        yield windows.scaled(piece), valid_steps(windows.store, windows.table, piece)
+        yield windows.scaled(piece), windows.valid_steps(piece)
 
 
 def covariances_of(windows: Windows, rows: np.ndarray) -> Iterator[np.ndarray]:
