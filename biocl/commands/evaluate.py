@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
-from biocl.commands.results import format_results, patient_lines, tabulate
-from biocl.commands.setup import Cohort, check_judged, check_repeats, check_signal, open_cohort, split_record
+from biocl.commands.arms import arm_of, every_fold, pretrain_arms, study_arms, take_encoders, trained_folds
+from biocl.commands.pretrained import remember_encoders
+from biocl.commands.results import patient_lines, tabulate
+from biocl.commands.setup import Cohort, check_judged, check_repeats, open_cohort, split_record
 from biocl.commands.study import (
     Fold,
     draw_for,
@@ -19,11 +19,11 @@ from biocl.commands.study import (
     predict_cell,
     save_prediction,
 )
-from biocl.config import to_yaml, variants_of
+from biocl.commands.tables import format_results
+from biocl.config import to_yaml
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import Labelled
-from biocl.evaluation.floors import FloorArm
-from biocl.evaluation.protocol import FLOOR_MODE, Cell, cells
+from biocl.evaluation.protocol import Cell, cells
 from biocl.experiment import Experiment
 from biocl.files import write_json, write_text
 from biocl.splits.file import write_splits
@@ -71,37 +71,35 @@ def evaluate(
     for classes in class_sets:
         Labelled.make(cohort.windows, list(classes))  # names of classes that there are
         check_judged(parts, cohort.windows, classes)
-    studies = variant_folds(experiment, folds)
-    heads = {name: of_variant[0].experiment.has_head for name, of_variant in studies.items()}
-    planned = list(cells(experiment.evaluate, class_sets, floor_arms(folds[0]), n_folds, heads))
-    every_fold = [*folds, *(fold for of_variant in studies.values() for fold in of_variant)]
+    arms = study_arms(experiment, folds)
+    heads = {name: of_variant[0].experiment.has_head for (_, name), of_variant in arms.items() if name}
+    floors = {devices: floor_arms(own[0]) for (devices, name), own in arms.items() if not name}
+    planned = list(cells(experiment.evaluate, class_sets, floors, n_folds, heads))
+    check_apart(planned)
     # Nothing is written before all that may be refused has been looked at: labels, checkpoints, run folder.
     draws = [
         drawn_labels(folds[cell.fold], cell)
         for cell in planned
-        if (cell.mode, cell.arm) == (planned[0].mode, planned[0].arm)
+        if (cell.devices, cell.mode, cell.arm) == (planned[0].devices, planned[0].mode, planned[0].arm)
     ]
-    for fold in every_fold:
-        take_pretrained(fold, None if fold.variant else from_run, out.parent)
+    take_encoders(arms, from_run, out.parent)
     run = start_run(out, config=to_yaml(experiment), split={"folds": records}, kind="evaluate", resume=resume)
     write_splits(cohort.splits, run / "split_file.json")
-    for fold in every_fold:
-        if fold.pretrained is None:
-            pretrain_inside(fold, run)
-    encoders = remember_encoders(every_fold, run)
+    pretrain_arms(arms, run)
+    encoders = remember_encoders(trained_folds(arms), run)
     with progress("evaluate", len(planned)) as advance:
-        for number, of_fold in groupby(planned, key=lambda cell: cell.fold):
-            for cell in of_fold:
+        for _, together in groupby(planned, key=lambda cell: (cell.fold, cell.devices)):
+            for cell in together:
                 if load_prediction(run / "cells", cell) is None:
-                    fold = studies[cell.arm][number] if is_variant(cell, studies) else folds[number]
-                    save_prediction(run / "cells", cell, predict_cell(fold, cell))
-                advance(1, f"{cell.mode} {cell.arm}")
-            for of_any in (folds, *studies.values()):
-                of_any[number].forget()
+                    save_prediction(run / "cells", cell, predict_cell(arm_of(arms, cell), cell))
+                advance(1, " ".join([cell.mode, cell.arm, *cell.devices]))
+            for fold in every_fold(arms):
+                fold.forget()
+    own = [fold for (_, variant), of_arm in arms.items() if not variant for fold in of_arm]
     # Every classifier is chosen and its predictions are on disk; only now are they held against test labels.
     results = {
         "protocol": protocol_name(experiment, cohort),
-        "marks": list(dict.fromkeys([*marks, *(mark for fold in folds for mark in fold.marks)])),
+        "marks": list(dict.fromkeys([*marks, *(mark for fold in own for mark in fold.marks)])),
         "encoders": encoders,
         "draws": draws,
         **tabulate(folds, planned, run / "cells", n_draws=experiment.evaluate.bootstrap_draws),
@@ -113,24 +111,20 @@ def evaluate(
     return f"{text}\n\nrun folder: {run}"
 
 
-def variant_folds(experiment: Experiment, folds: list[Fold]) -> dict[str, list[Fold]]:
-    """The same folds under the keys of each variant."""
-    found = {}
-    for name, variant in variants_of(experiment).items():
-        if FloorArm.parse(name) is not None:
-            raise UsageError("This is the name of a floor", f"variants: {name}", "Choose another name")
-        check_signal(variant, folds[0].cohort.windows)
-        windows = replace(folds[0].cohort.windows, scale=variant.data.input_scale, align=variant.data.align)
-        cohort = replace(folds[0].cohort, windows=windows)
-        found[name] = [
-            Fold(variant, cohort, fold.number, fold.parts, None, fold.device, variant=name) for fold in folds
-        ]
-    return found
+def check_apart(planned: Sequence[Cell]) -> None:
+    """Refuse names by which the files of two cells would be one.
 
-
-def is_variant(cell: Cell, studies: Mapping[str, list[Fold]]) -> bool:
-    """Whether a cell is about a variant rather than the experiment itself."""
-    return cell.mode != FLOOR_MODE and cell.arm in studies
+    Raises
+    ------
+    UsageError
+    """
+    seen: dict[str, Cell] = {}
+    for cell in planned:
+        other = seen.setdefault(cell.file, cell)
+        if other is not cell:
+            raise UsageError(
+                f"{other.arm!r} and {cell.arm!r} are one name in a file", "variants", "Give one of them another name"
+            )
 
 
 def protocol_name(experiment: Experiment, cohort: Cohort, fold: int | None = None) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from biocl.commands.arms import study_arms, trained_folds
 from biocl.commands.setup import Cohort, build_model, check_judged, epoch_plan, open_cohort
 from biocl.commands.study import Fold, classifier_of, draw_for, floor_arms, linear_probe, tuned_model
-from biocl.config import variants_of
 from biocl.errors import BioclError
 from biocl.evaluation.finetuning import Labelled, evenly
 from biocl.evaluation.intervals import bootstrap_metrics
@@ -183,23 +183,26 @@ def time_evaluation(
 ) -> dict[str, Any]:
     """Seconds of the study: one cell of each label size and mode is run on an untrained encoder, or a part of it.
 
-    Pretraining is part of it where it is not done before: of every fold if there are several, and of every variant.
+    Pretraining is part of it where it is not done before: of every fold if there are several, of every variant, and
+    of every subset of devices that needs an encoder of its own.
     """
-    variants = variants_of(experiment)
     n_folds = len(cohort.splits)
-    inside = [time_pretraining(one, cohort, parts, device)["seconds"] for one in variants.values()]
-    inside += [pretraining_s] if n_folds > 1 else []
+    fold = Fold(experiment, cohort, 0, parts, None, device)
+    arms = study_arms(experiment, [fold])
+    others = [one for one in trained_folds(arms) if one is not fold]
+    inside = [time_pretraining(one.experiment, one.cohort.for_fold(0), parts, device)["seconds"] for one in others]
+    inside += [pretraining_s] if n_folds > 1 and len(others) < len(trained_folds(arms)) else []
     class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
     for classes in class_sets:
         check_judged([cohort.parts(number) for number in range(len(cohort.splits))], cohort.windows, classes)
     model = build_model(experiment, cohort.windows, terms=[]).to(device)
-    fold = Fold(experiment, cohort, 0, parts, None, device)
     some = evenly(fold.used, 2048)
     embed_s = seconds(lambda: embed(model, fold.windows, some, device=device)) / len(some)
-    heads = {name: one.has_head for name, one in variants.items()}
-    planned = list(cells(experiment.evaluate, class_sets, floor_arms(fold), n_folds, heads))
-    floors = {cell.arm for cell in planned if cell.mode == FLOOR_MODE and cell.arm != "majority"}
-    floors_s = n_folds * sum(seconds(partial(fold.features, arm)) for arm in sorted(floors))
+    heads = {name: own[0].experiment.has_head for (_, name), own in arms.items() if name}
+    of_devices = {devices: floor_arms(own[0]) for (devices, name), own in arms.items() if not name}
+    planned = list(cells(experiment.evaluate, class_sets, of_devices, n_folds, heads))
+    floors = {(cell.devices, cell.arm) for cell in planned if cell.mode == FLOOR_MODE and cell.arm != "majority"}
+    floors_s = n_folds * sum(seconds(partial(arms[on, ""][0].features, floor)) for on, floor in sorted(floors))
     timed: dict[tuple[str, str, str], float] = {}
     for cell in planned:
         arm = cell.arm if cell.mode == FLOOR_MODE else UNTRAINED
@@ -208,10 +211,10 @@ def time_evaluation(
             timed[key] = (
                 embed_s * len(fold.parts["test"]) + (0 if cell.labels == "all" else pretraining_s)
                 if cell.mode == "joint"
-                else time_cell(fold, Cell(cell.classes, cell.labels, 0, cell.mode, arm), embed_s)
+                else time_cell(arms[cell.devices, ""][0], Cell(cell.classes, cell.labels, 0, cell.mode, arm), embed_s)
             )
-    arms = {cell.arm for cell in planned if cell.mode == "linear"}
-    embedding = len(arms) * embed_s * len(fold.used) * n_folds
+    probed = {(cell.devices, cell.arm) for cell in planned if cell.mode == "linear"}
+    embedding = len(probed) * embed_s * len(fold.used) * n_folds
     total = (
         embedding
         + floors_s

@@ -13,6 +13,7 @@ from biocl.commands.pretrain import pretrain
 from biocl.commands.setup import split_record
 from biocl.commands.study import Fold
 from biocl.errors import LeakageError, UsageError
+from biocl.evaluation.protocol import devices_title
 from biocl.files import digest, read_json, write_json
 from biocl.training.averaging import Weights
 from biocl.training.checkpoint import checkpoints, load_checkpoint, patient_hashes
@@ -50,9 +51,16 @@ def take_pretrained(fold: Fold, from_run: Path | None, folder: Path, *, one_fold
 
 def pretrain_inside(fold: Fold, run: Path) -> None:
     """Pretrain a fold on its training patients, in a folder inside the run's."""
-    words = re.findall(r"[A-Za-z0-9.]+", fold.variant)
-    of_variant = "-".join(["", *words, digest(fold.variant)[:6]]) if fold.variant else ""
-    inside = run / f"pretrain-fold{fold.number}{of_variant}"
+    words = [f"pretrain-fold{fold.number}"]
+    if fold.variant:
+        words += [*re.findall(r"[A-Za-z0-9.]+", fold.variant), digest(fold.variant)[:6]]
+    if fold.devices:
+        named = [re.findall(r"[A-Za-z0-9.]+", name) for name in fold.devices]
+        words += [word for device in named for word in device]
+        # The hash tells apart what the signs make alike.
+        plain = [[name] for name in fold.devices] == named
+        words += [] if plain else [digest(list(fold.devices))[:6]]
+    inside = run / "-".join(words)
     pretrain(fold.experiment, inside, device=str(fold.device), resume=True, fold=fold.number, cohort=fold.cohort)
     load_pretrained(fold, inside)
 
@@ -65,11 +73,21 @@ def load_pretrained(fold: Fold, run: Path) -> None:
     fold.encoder = {
         "fold": fold.number,
         "variant": fold.variant,
+        "devices": devices_title(fold.devices),
         "run": str(run),
         "step": checkpoint.state["step"],
         "weights": weights_hash(fold.pretrained),
     }
     fold.take_fitted(checkpoint.fitted)
+
+
+def share_pretrained(fold: Fold) -> None:
+    """Give a fold the weights of its source, which was pretrained on other devices of the same patients.
+
+    Scaler and alignment are those of this fold's own channels, fitted on its training windows.
+    """
+    assert fold.source is not None
+    fold.pretrained, fold.marks, fold.encoder = fold.source.pretrained, fold.source.marks, fold.source.encoder
 
 
 def weights_hash(weights: Weights) -> str:

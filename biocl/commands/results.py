@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from biocl.commands.study import Fold, load_prediction
 from biocl.evaluation.finetuning import Labelled
 from biocl.evaluation.intervals import (
+    FEWEST_PATIENTS,
     Resampled,
     bootstrap_mean,
     bootstrap_metrics,
@@ -23,8 +24,7 @@ from biocl.evaluation.intervals import (
     units_to_resample,
 )
 from biocl.evaluation.metrics import AGGREGATIONS, aggregate, has_one_label, metrics_by_unit, own_scores
-from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, title_of
-from biocl.evaluation.tables import markdown, number, with_interval
+from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell, devices_title, title_of
 from biocl.evaluation.within_folds import complete_folds, fold_of_units
 
 Row = tuple[tuple[str, ...], str, str, str]
@@ -141,8 +141,34 @@ def patient_level(
 
 
 def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_draws: int) -> dict[str, Any]:
-    """Rows with intervals over patients, and the paired differences that the rows suggest."""
+    """Rows with intervals over patients, and the paired differences that the rows of some devices suggest.
+
+    Parameters
+    ----------
+    folds : sequence of Fold
+        Of the experiment; all devices have the same windows.
+    planned : sequence of Cell
+    folder : Path
+        Where the predictions are.
+    n_draws : int
+    """
     tested = {classes: tested_windows(folds, classes) for classes in dict.fromkeys(cell.classes for cell in planned)}
+    tables: dict[str, Any] = {"rows": [], "differences": []}
+    for devices in dict.fromkeys(cell.devices for cell in planned):
+        cells = [cell for cell in planned if cell.devices == devices]
+        for key, lines in tabulate_one(folds, cells, folder, tested, n_draws).items():
+            tables[key] += [{"devices": devices_title(devices), **line} for line in lines]
+    return tables
+
+
+def tabulate_one(
+    folds: Sequence[Fold],
+    planned: Sequence[Cell],
+    folder: Path,
+    tested: dict[tuple[str, ...], Tested],
+    n_draws: int,
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows and differences of one subset of devices."""
     found = predictions_by_row(folds, planned, folder, tested)
     rows: list[dict[str, Any]] = []
     scores: dict[Row, dict[Any, float]] = {}
@@ -171,6 +197,7 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
                 "metrics": {name: interval.to_json() for name, interval in resampled[row].intervals().items()},
                 "own_metric": own_metric(y, units),
                 "per_patient": bootstrap_mean(list(scores[row].values()), n_draws=n_draws).to_json(),
+                **each_patient(scores[row], test.word),
                 # A trial of one window is that window.
                 "patient_level": {}
                 if test.word == "trials" and len(scores[row]) == len(y)
@@ -188,9 +215,21 @@ def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_
                 "second": f"{title_of(*second[2:])} ({second[2]})",
                 "macro_f1": pooled["macro_f1"].to_json(),
                 "per_patient": paired_difference(scores[first], scores[second], n_draws=n_draws).to_json(),
+                **each_patient(
+                    {name: score - scores[second][name] for name, score in scores[first].items()},
+                    tested[first[0]].word,
+                ),
             }
         )
     return {"rows": rows, "differences": differences}
+
+
+def each_patient(scores: Mapping[Any, float], word: str) -> dict[str, Any]:
+    """Every patient's value and their median, where the patients are too few for an interval."""
+    if word != "patients" or not 0 < len(scores) < FEWEST_PATIENTS:
+        return {}
+    named = {str(name): float(scores[name]) for name in sorted(scores, key=str)}
+    return {"patients": named, "median": float(np.nanmedian(list(named.values())))}
 
 
 def compared(rows: Sequence[Row], variants: Collection[str] = ()) -> list[tuple[Row, Row]]:
@@ -215,7 +254,7 @@ def patient_lines(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path) 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["classes", "labels", "draw", "fold", "mode", "arm", "patient", "n_windows", "accuracy", "macro_f1"]
+        ["classes", "labels", "draw", "fold", "mode", "arm", "patient", "n_windows", "accuracy", "macro_f1", "devices"]
     )
     for cell in planned:
         test = tested_windows([folds[cell.fold]], cell.classes)
@@ -236,98 +275,6 @@ def patient_lines(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path) 
                     n_windows,
                 ]
                 + [f"{scores[name]:.6f}" for name in ("accuracy", "macro_f1")]
+                + [" ".join(devices_title(cell.devices))]
             )
     return out.getvalue()
-
-
-def format_results(results: dict[str, Any]) -> str:
-    """The tables as text: one per task, then the differences."""
-    blocks = [f"protocol: {results['protocol']}"]
-    blocks += [f"MARKED: {mark}" for mark in results["marks"]]
-    blocks += sorted(
-        {f"note: {draw['mark']} ({' '.join(draw['classes'])})" for draw in results["draws"] if draw["mark"]}
-    )
-    for classes in dict.fromkeys(tuple(row["classes"]) for row in results["rows"]):
-        rows = [row for row in results["rows"] if tuple(row["classes"]) == classes]
-        sizes = list(dict.fromkeys(row["labels"] for row in rows))
-        rows.sort(key=lambda row: sizes.index(row["labels"]))
-        unit = rows[0]["unit"]
-        own = f"{rows[0]['own_metric'].replace('_f1', '-F1')}, mean over {unit}"
-        levels = list(rows[0]["patient_level"])
-        blocks.append(header_of(rows[0]))
-        blocks.append(
-            markdown(
-                [
-                    "labels",
-                    "mode",
-                    "what",
-                    "macro-F1",
-                    "accuracy",
-                    "AUROC",
-                    "AUPRC",
-                    own,
-                    *(f"{unit}' macro-F1 ({how})" for how in levels),
-                ],
-                [
-                    [
-                        row["labels"],
-                        row["mode"],
-                        row["title"],
-                        with_interval(row["metrics"]["macro_f1"]),
-                        *(number(row["metrics"][name]["value"]) for name in ("accuracy", "auroc", "auprc")),
-                        with_interval(row["per_patient"]),
-                        *(with_interval(row["patient_level"][how]["macro_f1"]) for how in levels),
-                    ]
-                    for row in rows
-                ],
-            )
-        )
-        if why := no_areas(rows):
-            blocks.append(f"note: {why}")
-        pairs = [pair for pair in results["differences"] if tuple(pair["classes"]) == classes]
-        blocks.append(f"differences (first minus second), paired over the same resampled {unit}")
-        blocks.append(
-            markdown(
-                ["labels", "first", "second", "macro-F1", own, "p (sign flip)"],
-                [
-                    [
-                        pair["labels"],
-                        pair["first"],
-                        pair["second"],
-                        with_interval({**pair["macro_f1"], "value": pair["macro_f1"]["mean"]}),
-                        with_interval({**pair["per_patient"], "value": pair["per_patient"]["mean"]}),
-                        number(pair["per_patient"]["p"]),
-                    ]
-                    for pair in sorted(pairs, key=lambda pair: sizes.index(pair["labels"]))
-                ],
-            )
-        )
-    return "\n\n".join(blocks)
-
-
-def header_of(row: dict[str, Any]) -> str:
-    """What stands over a table: the task, who is tested, what intervals are over, and how folds and repeats enter."""
-    n, unit = row["n_test_patients"], row["unit"]
-    people = f"{n} test patient{'s' * (n != 1)}"
-    over = unit if unit == "patients" else f"{unit} of {n} patient{'s' * (n != 1)}"
-    level = row["metrics"]["macro_f1"]["level"]
-    words = [
-        f"classes {' '.join(row['classes'])}, {people}",
-        f"[{level:.0%} bootstrap interval over {over}]",
-        f"metrics over windows unless {unit} are named",
-    ]
-    if row["n_repeats"] > 1:
-        words.append(f"means of {row['n_repeats']} draws of the folds")
-    if row["n_folds"] > 1 and row["n_complete_folds"]:
-        words.append(f"AUROC and AUPRC within the {row['n_complete_folds']} of {row['n_folds']} folds with every class")
-    return "; ".join(words)
-
-
-def no_areas(rows: Sequence[dict[str, Any]]) -> str:
-    """Why a table has no AUROC, where it has none."""
-    if any(row["metrics"]["auroc"]["value"] == row["metrics"]["auroc"]["value"] for row in rows):
-        return ""
-    why = "AUROC needs test sets that hold every class"
-    alone = rows[0]["n_folds"] > 1 and rows[0]["own_metric"] == "accuracy" and rows[0]["unit"] == "patients"
-    pairs = "; leave-one-pair-out: split.kind=k-fold with n_folds = patients of the smaller class"
-    return why + (pairs if alone else "")

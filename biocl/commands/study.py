@@ -18,7 +18,7 @@ from biocl.evaluation.floors import FloorArm, floor_rows, floors_for, majority_p
 from biocl.evaluation.floors import Windows as FloorWindows
 from biocl.evaluation.labels import LabelDraw, draw_labels, parse_labels
 from biocl.evaluation.probe import Classifier, Probe, fit_probe
-from biocl.evaluation.protocol import FLOOR_MODE, UNTRAINED, Cell
+from biocl.evaluation.protocol import ALL, FLOOR_MODE, UNTRAINED, Cell, Devices
 from biocl.experiment import Experiment
 from biocl.files import new_folder, write_array
 from biocl.objectives.model import Model
@@ -32,7 +32,9 @@ from biocl.training.spec import FinetuneSpec, InputScale
 class Fold:
     """One fold of a study: its rows, its pretrained weights and what is known of them, the features made so far.
 
-    `variant` is the name of the variant whose keys `experiment` has, empty for the experiment itself.
+    `variant` is the name of the variant whose keys `experiment` has, empty for the experiment itself; `devices` are
+    those that windows are restricted to beyond the experiment's; `source` is the fold whose encoder is judged, where it
+    is not one of its own.
     """
 
     experiment: Experiment
@@ -47,6 +49,8 @@ class Fold:
     marks: list[str] = field(default_factory=list)
     fitted: Fitted | None = None
     variant: str = ""
+    devices: Devices = ALL
+    source: Fold | None = None
 
     @cached_property
     def windows(self) -> Windows:
@@ -124,6 +128,7 @@ def arm_features(fold: Fold, arm: str) -> np.ndarray:
 def floor_arms(fold: Fold) -> list[str]:
     """Floors of the modality, of each input scale that is asked for; per recording too where the embedding is."""
     floors = floors_for(fold.windows.store.meta["modality"], fold.seen_by_floors)
+    fold.forget()
     spec = fold.experiment.evaluate
     return [row.name for row in floor_rows(floors, spec.floor_scales, per_recording=spec.per_recording != "none")]
 
@@ -213,10 +218,11 @@ def linear_probe(
 def joint_model(fold: Fold, data: Labelled, rows: np.ndarray, cell: Cell) -> Model:
     """Encoder and head as they were trained together, by the labels of `rows` alone.
 
-    Where these are all there are, that is what pretraining left.
+    Where these are all there are, that is what pretraining on the same devices left.
     """
     model = build_model(fold.experiment, fold.windows, n_outputs=len(data.classes)).to(fold.device)
-    if cell.labels == "all" and data.classes == tuple(fold.windows.table.classes):
+    everything = cell.labels == "all" and data.classes == tuple(fold.windows.table.classes)
+    if everything and fold.source is None:
         assert fold.pretrained is not None
         model.load_state_dict(fold.pretrained)
     else:

@@ -63,6 +63,12 @@ class EvaluateSpec(Spec):
     modes: Annotated[list[Literal["joint", "linear", "partial", "full"]], Field(min_length=1)] = ["linear"]
     """How labels are used: joint is the head that is trained with the encoder (a term head: classification), linear a
     probe of the finished encoder; partial and full follow the keys of finetune:."""
+    devices: Annotated[
+        list[Annotated[list[str], Field(min_length=1)] | Literal["all", "each", "pairs"]], Field(min_length=1)
+    ] = ["all"]
+    """Subsets of the devices, each with tables of its own, as in [[wrist], [wrist, ankle], all]; each and pairs are
+    every device and every two of them. An encoder of each device (encoder: {each: …}) is trained once, on data.devices,
+    and reads any subset, which may name other devices; of any other encoder, one is pretrained for every subset."""
     probe: ProbeSpec = ProbeSpec()
     """The linear probe of mode linear and of the floors."""
     per_recording: Literal["none", "centre", "deviation"] = "none"
@@ -86,6 +92,17 @@ class EvaluateSpec(Spec):
             return [parse_labels(str(text)).text for text in labels] if isinstance(labels, list) else labels
         except UsageError as error:
             raise ValueError(f"{error.what}. {error.fix}") from error
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _one_word(cls, devices: object) -> object:
+        words = devices if isinstance(devices, list) else [devices]
+        for word in words:
+            if isinstance(word, str) and word not in ("all", "each", "pairs"):
+                raise ValueError(
+                    f"{word!r} is not all, each or pairs; a subset of the devices is a list, as in [[{word}]]"
+                )
+        return words
 
     @model_validator(mode="after")
     def _tasks_make_sense(self) -> EvaluateSpec:

@@ -1,0 +1,103 @@
+"""The tables of a study as text that is also Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from biocl.evaluation.tables import markdown, number, with_interval
+
+
+def format_results(results: Mapping[str, Any]) -> str:
+    """The tables as text: one per subset of devices and task, each with its differences."""
+    blocks = [f"protocol: {results['protocol']}"]
+    blocks += [f"MARKED: {mark}" for mark in results["marks"]]
+    blocks += sorted(
+        {f"note: {draw['mark']} ({' '.join(draw['classes'])})" for draw in results["draws"] if draw["mark"]}
+    )
+    named = list(dict.fromkeys(tuple(row["devices"]) for row in results["rows"]))
+    for key in dict.fromkeys((tuple(row["devices"]), tuple(row["classes"])) for row in results["rows"]):
+        rows, pairs = (
+            [line for line in results[lines] if (tuple(line["devices"]), tuple(line["classes"])) == key]
+            for lines in ("rows", "differences")
+        )
+        on = "" if named == [("all",)] else f"devices {' + '.join(rows[0]['devices'])}, "
+        blocks.append(on + header_of(rows[0]))
+        blocks += table_of(rows, pairs)
+    return "\n\n".join(blocks)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One table and that of its differences, sorted by the number of labels as the rows name it first."""
+    sizes = list(dict.fromkeys(row["labels"] for row in rows))
+    unit = rows[0]["unit"]
+    own = f"{rows[0]['own_metric'].replace('_f1', '-F1')}, mean over {unit}"
+    levels = list(rows[0]["patient_level"])
+    few = ["each patient (median)"] if "patients" in rows[0] else []
+    areas = ("accuracy", "auroc", "auprc")
+    table = markdown(
+        [
+            *("labels", "mode", "what", "macro-F1", "accuracy", "AUROC", "AUPRC", own),
+            *few,
+            *(f"{unit}' macro-F1 ({how})" for how in levels),
+        ],
+        [
+            [
+                *(row["labels"], row["mode"], row["title"], with_interval(row["metrics"]["macro_f1"])),
+                *(number(row["metrics"][name]["value"]) for name in areas),
+                with_interval(row["per_patient"]),
+                *(each_value(row) for _ in few),
+                *(with_interval(row["patient_level"][how]["macro_f1"]) for how in levels),
+            ]
+            for row in sorted(rows, key=lambda row: sizes.index(row["labels"]))
+        ],
+    )
+    why = no_areas(rows)
+    differences = markdown(
+        ["labels", "first", "second", "macro-F1", own, *few, "p (sign flip)"],
+        [
+            [
+                *(pair["labels"], pair["first"], pair["second"]),
+                *(with_interval({**pair[name], "value": pair[name]["mean"]}) for name in ("macro_f1", "per_patient")),
+                *(each_value(pair) for _ in few),
+                number(pair["per_patient"]["p"]),
+            ]
+            for pair in sorted(pairs, key=lambda pair: sizes.index(pair["labels"]))
+        ],
+    )
+    said = f"differences (first minus second), paired over the same resampled {unit}"
+    return [table, *([f"note: {why}"] if why else []), said, differences]
+
+
+def each_value(line: Mapping[str, Any]) -> str:
+    """Every patient's value, and their median."""
+    values = [f"{name} {number(value)}" for name, value in line["patients"].items()]
+    return f"{', '.join(values)} ({number(line['median'])})"
+
+
+def header_of(row: Mapping[str, Any]) -> str:
+    """What stands over a table: the task, who is tested, what intervals are over, and how folds and repeats enter."""
+    n, unit = row["n_test_patients"], row["unit"]
+    people = f"{n} test patient{'s' * (n != 1)}"
+    over = unit if unit == "patients" else f"{unit} of {n} patient{'s' * (n != 1)}"
+    level = row["metrics"]["macro_f1"]["level"]
+    words = [
+        f"classes {' '.join(row['classes'])}, {people}",
+        f"[{level:.0%} bootstrap interval over {over}]",
+        f"metrics over windows unless {unit} are named",
+    ]
+    if row["n_repeats"] > 1:
+        words.append(f"means of {row['n_repeats']} draws of the folds")
+    if row["n_folds"] > 1 and row["n_complete_folds"]:
+        words.append(f"AUROC and AUPRC within the {row['n_complete_folds']} of {row['n_folds']} folds with every class")
+    return "; ".join(words)
+
+
+def no_areas(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Why a table has no AUROC, where it has none."""
+    if any(row["metrics"]["auroc"]["value"] == row["metrics"]["auroc"]["value"] for row in rows):
+        return ""
+    why = "AUROC needs test sets that hold every class"
+    alone = rows[0]["n_folds"] > 1 and rows[0]["own_metric"] == "accuracy" and rows[0]["unit"] == "patients"
+    pairs = "; leave-one-pair-out: split.kind=k-fold with n_folds = patients of the smaller class"
+    return why + (pairs if alone else "")
