@@ -89,6 +89,31 @@ def test_a_class_that_is_absent_is_left_out_of_the_averages() -> None:
     assert ours["auroc"] == 1.0
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_that_a_test_patient_lacks(seed: int) -> None:
+    """Predicted by mistake it counts as 0; neither there nor predicted it is left out: scikit-learn's default, with
+    ``zero_division=0``."""
+    rng = np.random.default_rng(seed)
+    patient, y = np.repeat([0, 1], 60), rng.integers(0, 3, 120)
+    y[patient == 1] = rng.integers(0, 2, 60)
+    proba = rng.dirichlet(np.ones(3), 120)
+    proba[(patient == 1) & (rng.random(120) < 0.5), 2] = 0
+    own = metrics_by_unit(y, proba, patient, ["N", "S", "V"])
+    guess = proba.argmax(axis=1)
+    for who in (0, 1):
+        mine = patient == who
+        expected = f1_score(y[mine], guess[mine], average="macro", zero_division=0)
+        assert own[who]["macro_f1"] == pytest.approx(expected, abs=1e-12)
+    assert (guess[patient == 1] == 2).any()
+    by_class = f1_score(y[patient == 1], guess[patient == 1], average=None, labels=[0, 1, 2], zero_division=0)
+    assert by_class[2] == 0
+    assert own[1]["macro_f1"] == pytest.approx(by_class.sum() / 3)
+    never = np.where(np.arange(3) == 2, 0, proba)
+    left_out = metrics_by_unit(y, never, patient, ["N", "S", "V"])[1]["macro_f1"]
+    by_class = f1_score(y[patient == 1], never[patient == 1].argmax(axis=1), average=None, labels=[0, 1])
+    assert left_out == pytest.approx(by_class.sum() / 2)
+
+
 def test_one_class_has_no_auroc() -> None:
     ours = classification_metrics([0, 0], [[0.7, 0.3], [0.2, 0.8]], ["a", "b"])
     assert np.isnan(ours["auroc"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from biocl.encoders.spec import DilatedCNNSpec
 from biocl.errors import DataError, Interrupted
@@ -230,6 +233,37 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[4] == 1.0
     assert rates[20] == pytest.approx(0.0)
     assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n_batches=st.integers(1, 7), epochs=st.integers(1, 4), accumulate=st.integers(1, 3), warmup_steps=st.integers(0, 3)
+)
+def test_the_rate_is_lowest_at_the_last_planned_step(
+    n_batches: int, epochs: int, accumulate: int, warmup_steps: int
+) -> None:
+    """However many windows there are: a cosine ends with the training, neither before nor after it."""
+    spec = TrainSpec(
+        epochs=epochs, accumulate=accumulate, lr=1e-3, schedule="cosine", warmup_steps=warmup_steps, log_every=1
+    )
+    lines: list[Metrics] = []
+    fit(
+        model(),
+        Task(TERMS[1:], VIEWS, lambda epoch: [np.arange(i, i + 4) for i in range(n_batches)], data),
+        spec,
+        seed=0,
+        device=CPU,
+        on_log=lambda step, values: lines.append({"step": step, **values}),
+    )
+    rates = [line["lr"] for line in lines]
+    n_steps = -(-n_batches * epochs // accumulate)
+    assert len(rates) == n_steps
+    falling = rates[warmup_steps:]
+    assert falling == sorted(falling, reverse=True)
+    assert len(set(falling)) == len(falling)
+    if len(falling) > 1:
+        # The last is what a cosine over these steps has one step before its end, where it would be 0.
+        assert rates[-1] == pytest.approx(1e-3 * 0.5 * (1 - math.cos(math.pi / len(falling))))
 
 
 def weights_after(spec: TrainSpec, net: Model | None = None) -> dict[str, torch.Tensor]:
