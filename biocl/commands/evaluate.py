@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from biocl.commands.agreements import agreements
 from biocl.commands.arms import arm_of, every_fold, pretrain_arms, study_arms, take_encoders, trained_folds
 from biocl.commands.pretrained import remember_encoders
 from biocl.commands.results import patient_lines, tabulate
@@ -102,6 +103,7 @@ def evaluate(
         "marks": list(dict.fromkeys([*marks, *(mark for fold in own for mark in fold.marks)])),
         "encoders": encoders,
         "draws": draws,
+        "agreement": agreements(trained_folds(arms)),
         **tabulate(folds, planned, run / "cells", n_draws=experiment.evaluate.bootstrap_draws),
     }
     write_json(run / "results.json", results)

@@ -24,7 +24,24 @@ def format_results(results: Mapping[str, Any]) -> str:
         on = "" if named == [("all",)] else f"devices {' + '.join(rows[0]['devices'])}, "
         blocks.append(on + header_of(rows[0]))
         blocks += table_of(rows, pairs)
+    blocks += agreement_of(results.get("agreement", ()))
     return "\n\n".join(blocks)
+
+
+def agreement_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What two devices say of a test window, next to what they say of different ones; nothing where none was asked."""
+    if not rows:
+        return []
+    return [
+        "cosine of what two devices say of one test window, and of different windows of the same patient",
+        markdown(
+            ["encoder", "same moment", "other moments", "difference"],
+            [
+                [row["arm"], number(row["aligned"]), number(row["shuffled"]), number(row["aligned"] - row["shuffled"])]
+                for row in rows
+            ],
+        ),
+    ]
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[str]:

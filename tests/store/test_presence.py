@@ -203,7 +203,7 @@ def test_only_windows_that_touch_a_gap_are_read(store: Store, monkeypatch: pytes
 def test_presence_goes_with_the_batch(store: Store, tmp_path: Path) -> None:
     windows = Windows(store, sliding(store), "none")
     rows = np.array([40, 3, 12, 12])
-    assert list(windows.devices) == ["wrist", "ankle"]
+    assert list(windows.device_columns) == ["wrist", "ankle"]
     batch = windows.batch(rows, torch.device("cpu"))
     present = torch.from_numpy(windows.present(rows))
     assert present.shape == (4, 2)
