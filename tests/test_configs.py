@@ -39,6 +39,10 @@ ENCODERS = {
     "patch-transformer": ["encoder.dual.transformer.width=8"],
     "channel-transformer": ["encoder.dual.transformer.projector=[8, 128]"],
 }
+FEWER_WINDOWS = {
+    "physical-therapy": "{kind: sliding, length_s: 3.0, step_s: 30.0}",
+    "sp-sw-har": "{kind: sliding, length_s: 1.0, step_s: 3.0}",
+}
 SHRUNK = {
     "random": "batch={kind: random, size: 16}",
     "hierarchical": "batch={kind: hierarchical, n_patients: 3, n_trials: 2, n_samples: 2}",
@@ -93,12 +97,26 @@ def eeg_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def imu_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where the real sets of several devices are prepared."""
+    home = tmp_path_factory.mktemp("imu-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIOCL_HOME", str(home))
+        for dataset, folder in (("physical-therapy", "physical-therapy-exercises"), ("sp-sw-har", "sp-sw-har")):
+            prepare(find_dataset(dataset), raw=test_data / "imu" / folder)
+    return home
+
+
 def shrunk(whole: Experiment) -> list[str]:
     """Overrides that make a configuration small, whatever its encoder and its folds."""
-    names = {one.name for one in getattr(whole.encoder, "dual", {"": whole.encoder}).values()}
+    encoder = getattr(whole.encoder, "each", whole.encoder)
+    names = {one.name for one in getattr(encoder, "dual", {"": encoder}).values()}
     modes = "[joint, linear]" if whole.has_head else "[linear]"
     many = getattr(whole.split, "kind", "") in ("leave-one-out", "k-fold")
     few = ["split={kind: k-fold, n_folds: 2, validation: 0}"] if many else []
+    if whole.data.dataset in FEWER_WINDOWS:
+        few += [f"data.windows={FEWER_WINDOWS[whole.data.dataset]}", "evaluate.devices=[all]"]
     if whole.data.dataset == "synthetic-mi":
         few += ["data.resample_hz=100", "data.windows={kind: event, events: trial, before_s: 0, after_s: 1}"]
     return [
@@ -119,6 +137,8 @@ def test_a_shipped_configuration_runs_in_short_form(
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("mitdb_home")))
     elif name in ("mvcnet-eegmmidb", "mvcnet-smni"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("eeg_home")))
+    elif "collossl" in name:
+        monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("imu_home")))
     elif name == "own-data":
         with pytest.raises(SystemExit) as ended:
             app(["data", "prepare", str(own_data(tmp_path)), "--sfreq", "100", "--out", str(tmp_path / "store")])
