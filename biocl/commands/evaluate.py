@@ -9,7 +9,7 @@ from typing import Any
 
 from biocl.commands.agreements import agreements
 from biocl.commands.arms import arm_of, every_fold, pretrain_arms, study_arms, take_encoders, trained_folds
-from biocl.commands.pretrained import remember_encoders
+from biocl.commands.pretrained import joined_marks, remember_encoders
 from biocl.commands.results import patient_lines, tabulate
 from biocl.commands.setup import Cohort, check_judged, check_repeats, open_cohort, split_record
 from biocl.commands.study import (
@@ -100,7 +100,7 @@ def evaluate(
     # Every classifier is chosen and its predictions are on disk; only now are they held against test labels.
     results = {
         "protocol": protocol_name(experiment, cohort),
-        "marks": list(dict.fromkeys([*marks, *(mark for fold in own for mark in fold.marks)])),
+        "marks": joined_marks([*marks, *(mark for fold in own for mark in fold.marks)]),
         "encoders": encoders,
         "draws": draws,
         "agreement": agreements(trained_folds(arms)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,19 @@ def check_unseen(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
             "--from",
             "Pretrain on this split's training patients, or set evaluate.allow_seen: true, which marks every table",
         )
-    return [f"NOT patient-independent: pretrained on test patients {', '.join(seen)}"] if seen else []
+    return [SEEN + ", ".join(seen)] if seen else []
+
+
+SEEN = "NOT patient-independent: pretrained on test patients "
+
+
+def joined_marks(marks: Iterable[str]) -> list[str]:
+    """Each mark once, and the test patients whom the encoders of several folds were trained on in one."""
+    every = list(dict.fromkeys(marks))
+    seen = [name for mark in every if mark.startswith(SEEN) for name in mark.removeprefix(SEEN).split(", ")]
+    return [mark for mark in every if not mark.startswith(SEEN)] + (
+        [SEEN + ", ".join(dict.fromkeys(seen))] if seen else []
+    )
 
 
 def same_split(fold: Fold, run: Path) -> bool:

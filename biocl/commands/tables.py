@@ -98,9 +98,10 @@ def header_of(row: Mapping[str, Any]) -> str:
     people = f"{n} test patient{'s' * (n != 1)}"
     over = unit if unit == "patients" else f"{unit} of {n} patient{'s' * (n != 1)}"
     level = row["metrics"]["macro_f1"]["level"]
+    interval = f"[{level:.0%} bootstrap interval over {over}]"
     words = [
         f"classes {' '.join(row['classes'])}, {people}",
-        f"[{level:.0%} bootstrap interval over {over}]",
+        "too few for an interval: each one's value, and the median" if row.get("patients") else interval,
         f"metrics over windows unless {unit} are named",
     ]
     if row["n_repeats"] > 1:

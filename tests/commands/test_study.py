@@ -16,7 +16,7 @@ from biocl.commands.evaluate import evaluate
 from biocl.commands.finetune import finetune
 from biocl.commands.joint import class_weights
 from biocl.commands.pretrain import pretrain, validation
-from biocl.commands.pretrained import load_pretrained
+from biocl.commands.pretrained import joined_marks, load_pretrained
 from biocl.commands.setup import Cohort, build_model, epoch_plan
 from biocl.commands.study import Fold, draw_for, encoder_of, linear_probe, predict_cell, tuned_model
 from biocl.config import load_experiment
@@ -298,3 +298,10 @@ def test_marks_reach_every_table(small_cohort: Cohort, tmp_path: Path) -> None:
     assert folds[0]["marks"] == [one_person]
     assert read_json(tmp_path / "finetune-ours" / "split.json")["marks"] == [one_person]
     assert read_json(tmp_path / "evaluate-ours" / "split_file.json")["marks"] == [one_person]
+
+
+def test_test_patients_of_several_folds_are_one_mark() -> None:
+    said = "NOT patient-independent: pretrained on test patients "
+    marks = ["one", said + "p1", said + "p2, p3", "one", said + "p1"]
+    assert joined_marks(marks) == ["one", said + "p1, p2, p3"]
+    assert joined_marks(["one"]) == ["one"]
