@@ -6,7 +6,8 @@ The step is that of `configs/comet-mitdb.yaml`, the smallest that is shipped for
 masked ones, encoded once each, four contrastive terms, forward, backward and AdamW, on a batch of 64 windows of 12
 ECG leads (or as many other channels), 300 steps at 250 Hz. Each view is made of that batch on its own; the share is
 its median processor time over the step's, the two taken in turn. The last lines are configurations: all views that
-the terms read, as a share of the configuration's own step.
+the terms read, as a share of the configuration's own step, on windows of 4 s where it has two branches, and on two
+devices of six channels where it has an encoder for each.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 N_SAMPLES, N_TIMES, SFREQ = 64, 300, 250.0
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -61,29 +63,42 @@ def in_turn(run: Run, step: Run, repetitions: int) -> tuple[float, float]:
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def signal_for(key: str) -> object:
+def signal_for(key: str) -> Any:
     """Twelve channels that suit a step."""
     from biocl.signals.recording import Channel
     from biocl.views.signal import SignalInfo
 
     if key == "reflect":
         return SignalInfo(SFREQ, tuple(Channel(name, "eeg", "uV") for name in SITES), ("left", "right"))
-    if key == "rotate":
+    if key in ("rotate", "device-dropout"):
         names = [(device, kind, axis) for device in ("wrist", "hip") for kind in ("acc", "gyr") for axis in "xyz"]
         return SignalInfo(SFREQ, tuple(Channel(f"{kind}_{axis}", kind, "SI", device) for device, kind, axis in names))
     return SignalInfo(SFREQ, tuple(Channel(name, "ecg", "mV") for name in LEADS), ("left", "right"))
 
 
-def example_batch() -> object:
+def signal_of_config(experiment: Any) -> Any:
+    """Twelve channels that suit a configuration's views and encoder."""
+    uses = {step.key() for steps in experiment.views.values() for step in steps}
+    if hasattr(experiment.encoder, "each"):
+        return signal_for("rotate")
+    return signal_for(next(iter(uses & {"reflect", "rotate"}), ""))
+
+
+def n_times_of_config(experiment: Any) -> int:
+    """Samples of a window that a configuration's encoder is made for."""
+    return round(4 * SFREQ) if hasattr(experiment.encoder, "dual") else N_TIMES
+
+
+def example_batch(n_times: int = N_TIMES) -> Any:
     """Noise with the ids of trials of eight windows, two trials per patient; laid out as a batch from a store is."""
     import torch
 
     from biocl.objectives.batch import Batch
 
-    x = torch.randn(N_SAMPLES, N_TIMES, len(LEADS), generator=torch.Generator().manual_seed(0)).transpose(1, 2)
+    x = torch.randn(N_SAMPLES, n_times, len(LEADS), generator=torch.Generator().manual_seed(0)).transpose(1, 2)
     ids = torch.arange(N_SAMPLES)
-    length = torch.full_like(ids, N_TIMES)
-    return Batch(x, ids // 16, ids // 16, ids // 8, ids * N_TIMES, length, label=ids % 2)
+    length = torch.full_like(ids, n_times)
+    return Batch(x, ids // 16, ids // 16, ids // 8, ids * n_times, length, label=ids % 2)
 
 
 def view_of(key: str) -> Run:
@@ -108,9 +123,9 @@ def views_of_config(name: str) -> Run:
     from biocl.objectives.terms import make_views
     from biocl.randomness import integer_seed
 
-    experiment, batch, generator = load_experiment(Path(name)), example_batch(), torch.Generator()
-    uses = {step.key() for steps in experiment.views.values() for step in steps}
-    known = signal_for(next(iter(uses & {"reflect", "rotate"}), ""))
+    experiment, generator = load_experiment(Path(name)), torch.Generator()
+    n_times, known = n_times_of_config(experiment), signal_of_config(experiment)
+    batch = example_batch(n_times)
     return lambda: make_views(
         batch,
         experiment.views,
@@ -132,14 +147,15 @@ def training_step(name: str) -> Run:
     from biocl.randomness import integer_seed
     from biocl.training.optimisation import make_optimiser
 
-    experiment, batch, generator = load_experiment(Path(name)), example_batch(), torch.Generator()
-    uses = {step.key() for steps in experiment.views.values() for step in steps}
-    known = signal_for(next(iter(uses & {"reflect", "rotate"}), ""))
+    experiment, generator = load_experiment(Path(name)), torch.Generator()
+    n_times, known = n_times_of_config(experiment), signal_of_config(experiment)
+    batch = example_batch(n_times)
     model = Model(
         experiment.encoder,
         n_chans=len(LEADS),
-        n_times=N_TIMES,
+        n_times=n_times,
         sfreq=SFREQ,
+        channels=known.channels,
         projectors=experiment.projectors,
         terms=experiment.terms,
         n_outputs=2,
@@ -157,7 +173,7 @@ def training_step(name: str) -> Run:
             seed_of=partial(integer_seed, 0),
             signal=known,
         )
-        step_loss(model, batch, views, experiment.terms).total.backward()
+        step_loss(model, batch, views, experiment.terms, signal=known).total.backward()
         optimiser.step()
 
     return step
