@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from biocl.encoders.dual import FusedLatents
+from biocl.encoders.dual import FusedLatents, joined_stages
 from biocl.encoders.encoder import Encoder
 from biocl.encoders.latents import Latents, read_out_of, vec_dim
 from biocl.encoders.spec import DevicesSpec
@@ -68,12 +68,7 @@ class DeviceEncoder(nn.Module):
     @property
     def blocks(self) -> list[nn.ModuleList]:
         """Stages, counted from the end: the last holds the last stage of each encoder and the fusion."""
-        stages = [list(encoder.blocks)[::-1] for encoder in self.encoders.values()]  # type: ignore[arg-type]
-        depth = max(len(one) for one in stages)
-        joined = [nn.ModuleList(one[i] for one in stages if i < len(one)) for i in range(depth)]
-        if self.fusion is not None:
-            joined[0].append(self.fusion)
-        return joined[::-1]
+        return joined_stages(self.encoders.values(), self.fusion)
 
     def n_steps(self, n_times: int) -> int:
         """Steps of `seq`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -103,12 +103,7 @@ class DualEncoder(nn.Module):
     @property
     def blocks(self) -> list[nn.ModuleList]:
         """Stages, counted from the end: the last holds the last stage of each branch and the fusion."""
-        stages = [list(encoder.blocks)[::-1] for encoder in self.branches.values()]  # type: ignore[arg-type]
-        depth = max(len(one) for one in stages)
-        paired = [nn.ModuleList(one[i] for one in stages if i < len(one)) for i in range(depth)]
-        if self.fusion is not None:
-            paired[0].append(self.fusion)
-        return paired[::-1]
+        return joined_stages(self.branches.values(), self.fusion)
 
     def n_steps(self, n_times: int) -> int:
         """Steps of `seq`."""
@@ -163,6 +158,16 @@ class DualEncoder(nn.Module):
         reach = {name: own[name] for name in self.predicting}
         fuse = self.fusion if isinstance(self.fusion, Gate) else side_by_side
         return FusedLatents(main.seq, main.pool, main.valid, main.segments, of_branch=own, fuse=lambda _: fuse(reach))
+
+
+def joined_stages(encoders: Iterable[nn.Module], fusion: nn.Module | None) -> list[nn.ModuleList]:
+    """Stages of several encoders, counted from the end: the last holds the last of each, and the fusion."""
+    stages = [list(encoder.blocks)[::-1] for encoder in encoders]  # type: ignore[arg-type]
+    depth = max(len(one) for one in stages)
+    joined = [nn.ModuleList(one[i] for one in stages if i < len(one)) for i in range(depth)]
+    if fusion is not None:
+        joined[0].append(fusion)
+    return joined[::-1]
 
 
 def side_by_side(own: Mapping[str, Latents]) -> Tensor:
