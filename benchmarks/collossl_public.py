@@ -29,11 +29,17 @@ import numpy as np
 TENSORFLOW = "tensorflow-cpu==2.15.1"
 N_CHANS = 6
 LR, TEMPERATURE = 1e-4, 0.05
-FLAGS = (
-    "--exp_name=step --training_mode=multi --multi_sampling_mode=unsync_neg --weighted_collossl --neg_sample_size=1 "
-    "--device_selection_strategy=closest_pos_all_neg --dynamic_device_selection=1 --contrastive_temperature=0.05 "
-    "--learning_rate=1e-4"
-).split()
+FLAGS = [
+    "--exp_name=step",
+    "--training_mode=multi",
+    "--multi_sampling_mode=unsync_neg",
+    "--weighted_collossl",
+    "--neg_sample_size=1",
+    "--device_selection_strategy=closest_pos_all_neg",
+    "--dynamic_device_selection=1",
+    "--contrastive_temperature=0.05",
+    "--learning_rate=1e-4",
+]
 
 
 def environment(folder: Path) -> Path:

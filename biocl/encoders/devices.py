@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from biocl.signals.devices import Device
 
 
 class DeviceEncoder(nn.Module):
-    """One pass for all devices that share weights, and a vector that knows which devices are there.
+    """What every device says, and a vector that knows which devices are there.
 
     The sequence ``seq`` is the mean over the devices that are there.
 
@@ -96,11 +97,13 @@ class DeviceEncoder(nn.Module):
         for key, encoder in self.encoders.items():
             mine = [device for device in self.devices if device.key(shared=self.spec.share) == key]
             columns = torch.tensor([device.columns for device in mine], device=x.device)
-            size, n_times = len(x), x.shape[-1]
-            rows = x[:, columns.flatten()].reshape(size * len(mine), -1, n_times)
-            seq = encoder(rows)
-            each = seq.view(size, len(mine), *seq.shape[1:])
-            out |= {device.name: each[:, i] for i, device in enumerate(mine)}
+            rows = x[:, columns].transpose(0, 1)
+            if len(mine) == 1 or (x.device.type == "cpu" and not normalises_batches(encoder)):
+                # The same numbers; a processor is spared tensors of all devices that it would have to take apart.
+                each = [encoder(one) for one in rows]
+            else:
+                each = encoder(rows.flatten(0, 1)).unflatten(0, (len(mine), len(x))).unbind()
+            out |= {device.name: one for device, one in zip(mine, each, strict=True)}
         return {device.name: out[device.name] for device in self.devices}
 
     def latents(
@@ -126,8 +129,6 @@ class DeviceEncoder(nn.Module):
         own = {
             name: read_out_of(self.spec.each, trunk, training=training, valid=valid) for name, trunk in trunks.items()
         }
-        main = next(iter(own.values()))
-        seq = weighted_mean(torch.stack([one.seq for one in own.values()]), present)
 
         def states() -> Tensor:
             assert self.fusion is not None
@@ -143,8 +144,9 @@ class DeviceEncoder(nn.Module):
                 vectors = vectors * present.T[..., None]
             return vectors.transpose(0, 1).flatten(1)
 
-        return FusedLatents(
-            seq,
+        main = next(iter(own.values()))
+        made = DeviceLatents(
+            main.seq,
             main.pool,
             main.valid,
             main.segments,
@@ -153,6 +155,22 @@ class DeviceEncoder(nn.Module):
             states=states if self.fusion is not None else None,
             present=present,
         )
+        del vars(made)["seq"]
+        return made
+
+
+def normalises_batches(encoder: nn.Module) -> bool:
+    """Whether what is said of a window depends on the others of the batch."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules())
+
+
+class DeviceLatents(FusedLatents):
+    """What devices say together; few terms read the mean of their sequences, so it waits until one does."""
+
+    @cached_property  # type: ignore[misc]
+    def seq(self) -> Tensor:
+        """The mean over the devices that are there, shape (B, L, D)."""
+        return weighted_mean(torch.stack([one.seq for one in self.of_branch.values()]), self.present)
 
 
 def weighted_mean(values: Tensor, present: Tensor | None) -> Tensor:

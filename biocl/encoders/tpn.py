@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from biocl.encoders.encoder import Encoder, seen_by_a_step, valid_length
+from biocl.encoders.relu_stack import relu_stack
 from biocl.encoders.spec import TPNSpec
 
 INNER_DROPOUT = 0.1
@@ -37,7 +38,6 @@ class TPN(Encoder):
         self.layers = layers
         widths = [n_chans, *spec.widths]
         self.blocks = nn.ModuleList(nn.Conv1d(widths[i], widths[i + 1], k) for i, k in enumerate(spec.kernels))
-        self.dropout = nn.Dropout(INNER_DROPOUT)
 
     def n_steps(self, n_times: int) -> int:
         """Steps after the convolutions."""
@@ -45,7 +45,5 @@ class TPN(Encoder):
 
     def encode(self, x: Tensor, keep: Tensor | None) -> Tensor:
         """Windows (B, n_chans, n_times) to (B, L, out_dim)."""
-        steps = x
-        for i, convolution in enumerate(self.blocks):
-            steps = convolution(self.dropout(steps) if i else steps).relu()
+        steps = relu_stack(x, list(self.blocks), dropout=INNER_DROPOUT, training=self.training)  # type: ignore[arg-type]
         return steps.transpose(1, 2)
