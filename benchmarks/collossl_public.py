@@ -5,8 +5,8 @@
 CHECKOUT is a local clone of https://github.com/akhilmathurs/collossl. `environment` makes the environment that this
 script is then run in: a virtual one with TensorFlow and nothing of biocl. `group_supervised_contrastive_train_model`
 runs unmodified: device selection by MMD in each batch, seven forward passes, the weighted multi-view loss, backward
-and Adam, with the flags of ``scripts/collossl_single_run.sh``. From outside, the command line that its modules parse when
-they are imported is set, and what they import and the step never calls (scikit-learn, the reader of recordings) is
+and Adam, with the flags of ``scripts/collossl_single_run.sh``. From outside, the command line that its modules parse
+when they are imported is set, and what they import and the step never calls (scikit-learn, the reader of recordings) is
 replaced by empty modules.
 """
 
@@ -33,10 +33,10 @@ FLAGS = [
     "--exp_name=step",
     "--training_mode=multi",
     "--multi_sampling_mode=unsync_neg",
-    "--weighted_collossl",
     "--neg_sample_size=1",
-    "--device_selection_strategy=closest_pos_all_neg",
     "--dynamic_device_selection=1",
+    "--device_selection_strategy=closest_pos_all_neg",
+    "--weighted_collossl",
     "--contrastive_temperature=0.05",
     "--learning_rate=1e-4",
 ]

@@ -3,8 +3,8 @@
     python benchmarks/collossl_reference_values.py CHECKOUT [--environment FOLDER] [--out tests/fixtures/…]
 
 CHECKOUT is a local clone of https://github.com/akhilmathurs/collossl. Its loss, its distances and its encoder run
-unmodified in a TensorFlow environment (`collossl_public.py`); only numbers are kept. Inputs and weights come from NumPy's
-frozen `RandomState` stream, so the tests make the same ones without the public code. Needs git.
+unmodified in a TensorFlow environment (`collossl_public.py`); only numbers are kept. Inputs and weights come from
+NumPy's frozen `RandomState` stream, so the tests make the same ones without the public code. Needs git.
 """
 
 from __future__ import annotations
