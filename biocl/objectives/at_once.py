@@ -10,7 +10,14 @@ from torch import Tensor
 from biocl.errors import UsageError
 from biocl.objectives import criteria
 from biocl.objectives.batch import Ids
-from biocl.objectives.device_selection import Choice, choose, magnitude_triads, magnitudes, mmd_to_anchor
+from biocl.objectives.device_selection import (
+    Choice,
+    choose,
+    magnitude_triads,
+    magnitudes,
+    mmd_between,
+    mmd_to_anchor,
+)
 from biocl.objectives.misaligned import misaligned
 from biocl.objectives.spec import AtOnce, Cocoa, ColloSSL, MVInfoNCE
 from biocl.signals.devices import devices_of
@@ -72,8 +79,13 @@ def collossl_loss(
     """
     draws = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     compared = signal_magnitudes(x, names, signal) if criterion.by == "magnitude" else z.detach()
-    numbers = range(len(names)) if anchor is None else [list(names).index(anchor)]
-    found = [of_anchor(criterion, z, compared, number, ids, present, draws) for number in numbers]
+    if anchor is None:
+        distances = dict(enumerate(mmd_between(compared, present, at_most=criterion.at_most, generator=draws)))
+    else:
+        number = list(names).index(anchor)
+        only = mmd_to_anchor(compared, number, present, at_most=criterion.at_most, generator=draws)
+        distances = {number: only}
+    found = [of_anchor(criterion, z, one, number, ids, present, draws) for number, one in distances.items()]
     said = [loss for loss, info in found if info["anchors"]]
     counts = {name: sum(info[name] for _, info in found) for name in ("anchors", "skipped")}
     return (torch.stack(said).mean() if said else found[0][0]), counts
@@ -82,14 +94,13 @@ def collossl_loss(
 def of_anchor(
     criterion: ColloSSL,
     z: Tensor,
-    compared: Tensor,
+    distances: Tensor,
     anchor: int,
     ids: Ids,
     present: Tensor | None,
     draws: torch.Generator,
 ) -> Loss:
-    """The loss of one anchor device; `compared` (V, B, K) is what distances are between."""
-    distances = mmd_to_anchor(compared, anchor, present, at_most=criterion.at_most, generator=draws)
+    """The loss of one anchor device, whose `distances` (V,) from all are given."""
     chosen: Choice = choose(criterion.choose, distances, anchor, weights=criterion.weights, generator=draws)
     rows = misaligned(ids, within=criterion.within, n=criterion.n_negatives, generator=draws).to(z.device)
     there = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device) if present is None else present.T

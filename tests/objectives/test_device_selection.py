@@ -18,6 +18,7 @@ from biocl.objectives.device_selection import (
     choose,
     magnitude_triads,
     magnitudes,
+    mmd_between,
     mmd_to_anchor,
 )
 from biocl.signals.recording import Channel
@@ -172,9 +173,40 @@ def test_devices_are_compared_over_the_windows_that_both_have() -> None:
     assert float(from_last[2]) == pytest.approx(slow_mmd(m[3, :1].numpy(), m[2, :1].numpy()), abs=1e-9)
 
 
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("far", [0.0, 1e5])
+def test_distances_between_all_are_those_of_each_anchor(missing: bool, far: float) -> None:
+    m = devices(4, 12, 5, apart=0.03) + far
+    present = torch.rand(12, 4, generator=torch.Generator().manual_seed(1)) < 0.6 if missing else None
+    if present is not None:
+        present[:, 3] = False
+        present[0, 3], present[0, 1] = True, False  # no window in common
+        m = m.masked_fill(~present.T[:, :, None], torch.nan)
+    found = mmd_between(m, present)
+    assert torch.equal(found, found.T)
+    for anchor in range(4):
+        torch.testing.assert_close(found[anchor], mmd_to_anchor(m, anchor, present), rtol=0, atol=1e-9 + far * 1e-11)
+    assert torch.isinf(found).any() == missing
+    drawn = mmd_between(m, present, at_most=5, generator=torch.Generator().manual_seed(3))
+    of_anchor = mmd_to_anchor(m, 2, present, at_most=5, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(drawn[2], of_anchor, rtol=0, atol=1e-9)
+
+
+def test_between_all_each_device_meets_itself_and_each_other_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    plain = device_selection.kernel_sums
+    monkeypatch.setattr(device_selection, "kernel_sums", lambda d: counted.append(d.numel()) or plain(d))
+    for present in (None, torch.rand(10, 6) < 0.8):
+        counted.clear()
+        mmd_between(devices(6, 10, 3), present)
+        assert sum(counted) == (6 + 15) * 10 * 10
+
+
 def test_one_device_and_no_windows() -> None:
     assert mmd_to_anchor(torch.ones(1, 3, 4), 0).tolist() == [0.0]
     assert mmd_to_anchor(torch.ones(2, 0, 4), 0).tolist() == [0.0, math.inf]
+    assert mmd_between(torch.ones(1, 3, 4)).tolist() == [[0.0]]
+    assert mmd_between(torch.ones(2, 0, 4)).tolist() == [[0.0, math.inf], [math.inf, 0.0]]
 
 
 def test_a_draw_of_windows_is_one_draw_for_all_devices() -> None:
