@@ -167,7 +167,7 @@ def normalises_batches(encoder: nn.Module) -> bool:
 class DeviceLatents(FusedLatents):
     """What devices say together; few terms read the mean of their sequences, so it waits until one does."""
 
-    @cached_property  # type: ignore[misc]
+    @cached_property
     def seq(self) -> Tensor:
         """The mean over the devices that are there, shape (B, L, D)."""
         return weighted_mean(torch.stack([one.seq for one in self.of_branch.values()]), self.present)
