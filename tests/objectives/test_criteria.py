@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from biocl.objectives import criteria
 
@@ -294,3 +296,27 @@ def test_zero_representations(criterion: Criterion, dtype: torch.dtype) -> None:
     assert loss.isfinite()
     assert z1.grad is not None
     assert z1.grad.isfinite().all()
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that one tensor held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for one in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(one, torch.Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return out
+
+
+@pytest.mark.parametrize(("n", "width"), [(8, 512), (64, 512), (256, 64)])
+def test_nt_xent_never_holds_pairs_times_features(n: int, width: int) -> None:
+    """The scores of all pairs, or the rows themselves; never (2N, 2N, D), as the broadcast cosine does."""
+    z1, z2 = (torch.randn(1, n, width, requires_grad=True) for _ in range(2))
+    with Largest() as largest:
+        criteria.nt_xent(z1, z2, temperature=0.2).backward()
+    assert largest.numbers == max((2 * n) ** 2, 2 * n * width)
