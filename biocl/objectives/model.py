@@ -181,7 +181,13 @@ def check_branches(model: Model, terms: Sequence[Term], projectors: Mapping[str,
         kind, key = ("devices", "each") if term.reads_devices else ("branches", "dual")
         wrong_kind = term.reads_devices != isinstance(model.spec, DevicesSpec)
         needs_two = term.across != "view" or term.stack in (["branch"], ["device"])
-        if unknown or wrong_kind or (needs_two and len(read) < 2):
+        if wrong_kind:
+            raise UsageError(
+                f"The term {term.title} reads {kind} apart, and this encoder has none",
+                "terms",
+                f"Use an encoder with {key}:, or leave out across, {kind} and stack",
+            )
+        if unknown or (needs_two and len(read) < 2):
             raise UsageError(
                 f"The term {term.title} reads {kind} {', '.join(unknown or read)}, and the encoder has "
                 f"{', '.join(model.branch_dims)}",
