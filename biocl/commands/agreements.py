@@ -36,6 +36,7 @@ def agreements(folds: Sequence[Fold]) -> list[dict[str, Any]]:
             rows[arm] = {
                 "aligned": float(np.mean([one.aligned for one in told])),
                 "shuffled": float(np.mean([one.shuffled for one in told])),
+                "n_folds": len(told),
                 "folds": [one.to_json() for one in told],
             }
     return [{"arm": arm, **row} for arm, row in rows.items()]

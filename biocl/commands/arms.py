@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from biocl.commands.pretrained import pretrain_inside, share_pretrained, take_pretrained
-from biocl.commands.setup import check_finetune_view, check_signal, chosen_devices
+from biocl.commands.setup import build_model, check_finetune_view, check_signal, chosen_devices
 from biocl.commands.study import Fold
 from biocl.config import variants_of
 from biocl.errors import UsageError
@@ -84,6 +84,8 @@ def on_devices(folds: list[Fold], devices: Devices) -> list[Fold]:
         check_finetune_view(experiment, windows)
     else:
         check_signal(experiment, windows)
+        if shared:  # trained anew on these devices: refuse now what its terms could not compare
+            build_model(experiment, windows)
     restricted = replace(cohort, windows=windows)
     return [
         replace(

@@ -26,7 +26,7 @@ from biocl.objectives.comparisons import comparisons
 from biocl.objectives.contradictions import contradictions
 from biocl.objectives.model import Model
 from biocl.objectives.pairs import pairs_of_sides
-from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.spec import AtOnce, ContrastTerm
 from biocl.objectives.terms import acting, make_views, needed_views
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition
@@ -127,6 +127,8 @@ def describe_term(
     found = [pairs_of_sides(term, sides, batch, views)[0] for sides in comparisons(term, branches)]
     negatives = mean_count([pairs.negative for pairs in found])
     match term.relation:
+        case _ if isinstance(term.criterion, AtOnce):
+            per_anchor = (float(len(comparisons(term, branches)[0]) - 1), negatives)
         case "same-time-step":
             per_anchor = (1.0, float(2 * n_steps - 2))
         case "same-sample":

@@ -129,6 +129,8 @@ def pretrain(
                 "n_times": windows.n_times,
                 "sfreq": windows.table.sfreq,
                 "channels": [channel.name for channel in windows.channels],
+                "classes": list(windows.table.classes),
+                "trains_head": experiment.has_head,
                 "input_scale": windows.scale,
                 "align": windows.align.model_dump() if windows.align else None,
                 "dataset": windows.store.meta["dataset"],

@@ -69,6 +69,7 @@ def pretrain_inside(fold: Fold, run: Path) -> None:
 def load_pretrained(fold: Fold, run: Path) -> None:
     """Give a fold the weights of a run, with what is known of them, unless they do not belong here."""
     checkpoint = load_checkpoint(run / "checkpoints", fold.device)
+    check_head(checkpoint.state, fold, run)
     fold.marks = [*check_fits(checkpoint.state, fold, run), *check_unseen(checkpoint.state, fold, run)]
     fold.pretrained = checkpoint.best_weights
     fold.encoder = {
@@ -89,6 +90,26 @@ def share_pretrained(fold: Fold) -> None:
     """
     assert fold.source is not None
     fold.pretrained, fold.marks, fold.encoder = fold.source.pretrained, fold.source.marks, fold.source.encoder
+
+
+def check_head(state: dict[str, Any], fold: Fold, run: Path) -> None:
+    """Mode joint judges the head of the run: refuse one that has none, or tells other classes apart."""
+    if "joint" not in fold.experiment.evaluate.modes or not fold.experiment.has_head:
+        return
+    now, there = list(fold.windows.table.classes), state.get("classes")
+    if not state.get("trains_head"):
+        raise UsageError(
+            "evaluate.modes: joint judges the head that was trained with the encoder, and this run trained none",
+            run,
+            "Leave --from out, or use mode linear",
+        )
+    if there != now:
+        raise UsageError(
+            f"The head of this run tells {', '.join(there or ['unknown classes'])} apart, and the configuration has "
+            f"{', '.join(now)}",
+            run,
+            "Set data.classes as in that run's config.yaml, or leave --from out",
+        )
 
 
 def weights_hash(weights: Weights) -> str:

@@ -75,7 +75,14 @@ class DeviceEncoder(nn.Module):
         """Steps of `seq`."""
         return next(iter(self.encoders.values())).n_steps(n_times)  # type: ignore[operator]
 
-    def forward(self, x: Tensor, keep: Tensor | None = None, *, only_predicting: bool = False) -> dict[str, Tensor]:
+    def forward(
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        *,
+        only_predicting: bool = False,
+        present: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Encode every device.
 
         Parameters
@@ -86,6 +93,8 @@ class DeviceEncoder(nn.Module):
             No hidden sequence is masked.
         only_predicting : bool
             All devices predict.
+        present : bool Tensor, shape (B, n_devices), optional
+            Which devices are there: the statistics of a batch are those of what is there.
 
         Returns
         -------
@@ -98,7 +107,10 @@ class DeviceEncoder(nn.Module):
             mine = [device for device in self.devices if device.key(shared=self.spec.share) == key]
             columns = torch.tensor([device.columns for device in mine], device=x.device)
             rows = x[:, columns].transpose(0, 1)
-            if len(mine) == 1 or (x.device.type == "cpu" and not normalises_batches(encoder)):
+            if present is not None and normalises_batches(encoder):
+                numbers = [self.devices.index(device) for device in mine]
+                each = of_present(encoder, rows, present[:, numbers].T)
+            elif len(mine) == 1 or (x.device.type == "cpu" and not normalises_batches(encoder)):
                 # The same numbers; a processor is spared tensors of all devices that it would have to take apart.
                 each = [encoder(one) for one in rows]
             else:
@@ -157,6 +169,15 @@ class DeviceEncoder(nn.Module):
         )
         del vars(made)["seq"]
         return made
+
+
+def of_present(encoder: nn.Module, rows: Tensor, there: Tensor) -> list[Tensor]:
+    """Sequences (B, L, D) of each device's windows (V, B, C, T), made of those that are there (V, B); 0 elsewhere."""
+    flat, kept = rows.flatten(0, 1), there.flatten()
+    some = encoder(flat[kept] if int(kept.sum()) > 1 else flat)
+    every = some.new_zeros(len(flat), *some.shape[1:])
+    every[kept] = some if int(kept.sum()) > 1 else some[kept]
+    return list(every.unflatten(0, there.shape).unbind())
 
 
 def normalises_batches(encoder: nn.Module) -> bool:

@@ -109,7 +109,14 @@ class DualEncoder(nn.Module):
         """Steps of `seq`."""
         return self.branches[self.first].n_steps(n_times)  # type: ignore[operator]
 
-    def forward(self, x: Tensor, keep: Tensor | None = None, *, only_predicting: bool = False) -> dict[str, Tensor]:
+    def forward(
+        self,
+        x: Tensor,
+        keep: Tensor | None = None,
+        *,
+        only_predicting: bool = False,
+        present: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Encode windows with each branch, or with those alone that reach the prediction.
 
         Parameters
@@ -118,6 +125,8 @@ class DualEncoder(nn.Module):
         keep : bool Tensor, optional
             See `biocl.encoders.encoder.Encoder.forward`.
         only_predicting : bool
+        present : bool Tensor, optional
+            See `latents`.
 
         Returns
         -------

@@ -59,6 +59,8 @@ def agreement(
         aligned.append(float((one * other).sum(dim=1)[torch.from_numpy(both)].mean()))
         met = (partner >= 0) & present[:, i] & present[partner, j]
         shuffled.append(float((one * other[torch.from_numpy(partner)]).sum(dim=1)[torch.from_numpy(met)].mean()))
+    if np.isnan(aligned).all() or np.isnan(shuffled).all():
+        return None  # no two devices share a window
     return Agreement(float(np.nanmean(aligned)), float(np.nanmean(shuffled)))
 
 

@@ -171,6 +171,13 @@ def load_encoder(model: Model, weights: Weights) -> None:
     if isinstance(model.spec, DevicesSpec):
         wanted = model.encoder.state_dict()
         part = {name: value for name, value in part.items() if name in wanted}
+        missing = sorted({".".join(name.split(".")[:2]) for name in wanted if name not in part})
+        if missing:
+            raise UsageError(
+                f"The pretrained encoder has no weights for {', '.join(missing)}: it did not read these devices",
+                "evaluate.devices",
+                "Judge devices that were pretrained on, or of the same kinds with share: true and another fusion",
+            )
     try:
         model.encoder.load_state_dict(part)
     except RuntimeError as error:

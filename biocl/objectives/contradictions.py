@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 
@@ -100,9 +101,9 @@ def add_pairs(total: TermPairs, term: ContrastTerm, sides: Comparison, pairs: Pa
                     join(total.own_positive, entries, positive[s, t].diagonal())
                     join(total.own_negative, entries, negative[s, t].diagonal())
         self_pair = "exclude" if term.criterion.name == "comet-id" else getattr(term.criterion, "self_pair", "positive")
-        entries = frozenset(side[s] for side in names)
-        if len(entries) == 2 and self_pair == "positive" and term.relation != "same-time-step":
-            join(total.own_positive, entries, ~pairs.estranged.view(n_stacked, size)[s])
+        for two in combinations([side[s] for side in names], 2):
+            if len(set(two)) == 2 and self_pair == "positive" and term.relation != "same-time-step":
+                join(total.own_positive, frozenset(two), ~pairs.estranged.view(n_stacked, size)[s])
 
 
 def join(masks: dict[frozenset[Named], torch.Tensor], entries: frozenset[Named], mask: torch.Tensor) -> None:

@@ -41,6 +41,8 @@ class Compared:
         Whether a view may have changed a label.
     present : Tensor of bool, shape (N, n_sides), or None
         Whether the device of each side is there; None where all are.
+    view : int
+        Place in ``term.views`` of the (first) view that is compared.
     """
 
     reads: list[torch.Tensor]
@@ -48,6 +50,7 @@ class Compared:
     ids: Ids
     relabelled: bool
     present: torch.Tensor | None = None
+    view: int = 0
 
 
 def contrast_loss(
@@ -84,7 +87,7 @@ def contrast_loss(
     found = reads_of(term, latents, batch, projector, views)
     for one in found:
         if isinstance(term.criterion, AtOnce):
-            x = views[0].x if views else batch.x
+            x = views[one.view].x if views else batch.x
             loss, lost = loss_at_once(term, one, list(latents[0].branches), x, signal)
         else:
             loss, lost = comparison_loss(term, one) if len(one.reads[0]) else (None, 0)
@@ -119,7 +122,8 @@ def reads_of(
     for sides in comparisons(term, branches):
         pairs, ids, relabelled = pairs_of_sides(term, sides, batch, views)
         reads = [read_side(term, side, ordered, projector) for side in sides]
-        one = Compared(reads, pairs, ids, relabelled, presence(sides, views, branches) if term.reads_devices else None)
+        there = presence(sides, views, branches) if term.reads_devices else None
+        one = Compared(reads, pairs, ids, relabelled, there, sides[0][0].view)
         found.append(one if one.present is None or isinstance(term.criterion, AtOnce) else only_present(one))
     return found
 

@@ -134,20 +134,14 @@ def loss_after_each_device(
             "Set encoder.fusion: sequential, or after_each: false",
         )
     known = target >= 0
-    states = latents.states()[:, known]
-    if states.shape[1] == 0:
-        return states.sum() * 0.0
+    states = latents.states()
+    logits = torch.stack([head(state, aux).float() for state in states])[:, known]
+    if logits.shape[1] == 0:
+        return logits.sum() * 0.0
     errors = torch.stack(
-        [
-            F.cross_entropy(
-                head(state, None if aux is None else aux[known]).float(),
-                target[known],
-                weight=class_weights,
-                reduction="none",
-            )
-            for state in states
-        ]
+        [F.cross_entropy(one, target[known], weight=class_weights, reduction="none") for one in logits]
     )
+    states = states[:, known]
     changes = (states[1:] - states[:-1]).square().mean(dim=2)
     return sequential_loss(errors, changes, None if latents.present is None else latents.present[known])
 

@@ -13,9 +13,10 @@ from biocl.encoders.encoder import Encoder
 from biocl.encoders.latents import MAIN, Latents, read_out_of, vec_dim
 from biocl.encoders.spec import DevicesSpec, DualSpec, EncoderSpec
 from biocl.errors import UsageError
+from biocl.objectives.device_selection import POLICIES
 from biocl.objectives.heads import ClassificationHead
 from biocl.objectives.projectors import build_projector
-from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import ColloSSL, ContrastTerm, HeadTerm, ProjectorSpec, Term
 from biocl.signals.recording import Channel
 from biocl.views.view import View
 
@@ -141,7 +142,9 @@ class Model(nn.Module):
 
     def trunk(self, view: View) -> torch.Tensor | Trunks:
         """The encoder's sequence (B, L, D) of a view before dropout, or those of its branches by name."""
-        return self.encoder(view.x, view.keep)
+        if isinstance(self.encoder, Encoder):
+            return self.encoder(view.x, view.keep)
+        return self.encoder(view.x, view.keep, present=view.present)
 
     def latents(self, trunk: torch.Tensor | Trunks, view: View) -> Latents:
         """One dropout draw of a trunk; its `branches` are the latents of each branch, of the same draw."""
@@ -162,7 +165,7 @@ class Model(nn.Module):
         """
         view = View(x, valid=valid, present=present)
         if not isinstance(self.encoder, Encoder):
-            return self.latents(self.encoder(x, only_predicting=True), view).vec
+            return self.latents(self.encoder(x, only_predicting=True, present=present), view).vec
         return self.latents(self.trunk(view), view).vec
 
 
@@ -194,6 +197,7 @@ def check_branches(model: Model, terms: Sequence[Term], projectors: Mapping[str,
                 "terms",
                 f"Name {kind} of an encoder with {key}:, or leave out across, {kind} and stack",
             )
+        check_policy(term, len(read))
         if term.across == "view" and not term.stack:
             continue  # each branch is compared with itself
         named = [term.projector_of(branch) for branch in read]
@@ -208,6 +212,20 @@ def check_branches(model: Model, terms: Sequence[Term], projectors: Mapping[str,
                 "terms",
                 "Give each a projector to a common width: project: {BRANCH: NAME, …}",
             )
+
+
+def check_policy(term: ContrastTerm, n_devices: int) -> None:
+    """ColloSSL's choice of devices needs some beside the anchor."""
+    if not isinstance(term.criterion, ColloSSL) or term.criterion.choose not in POLICIES:
+        return
+    least = POLICIES[term.criterion.choose].least + 1
+    if n_devices < least:
+        raise UsageError(
+            f"The term {term.title} chooses devices by {term.criterion.choose}, which needs {least} of them, and there "
+            f"are {n_devices}",
+            "terms",
+            "Use choose: closest-positive-all-negative",
+        )
 
 
 def trains(module: nn.Module) -> bool:

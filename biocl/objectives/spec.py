@@ -237,6 +237,8 @@ class ContrastTerm(Spec):
                     f"{self.criterion.name} compares whole windows: it needs relation same-sample and read: vec, "
                     "without stack or pool"
                 )
+            if isinstance(self.criterion, ColloSSL) and self.across != "device":
+                raise ValueError("collossl chooses among devices: it needs across: device")
             if self.across == "view" and len(self.views) < 2:
                 raise ValueError(f"{self.criterion.name} needs two views, or across: device")
         elif self.criterion.name == "nt-xent":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.spec import AtOnce, ContrastTerm
 from biocl.views.spec import Step, ViewSpec
 
 
@@ -21,6 +21,12 @@ def view_refusal(term: ContrastTerm, views: Mapping[str, ViewSpec]) -> str | Non
             return f"compares time steps, and {step.key()} in the view {name} has steps between them: use read: vec"
         if term.read != "vec" and step.time == "cut":
             return f"compares time steps, and {step.key()} leaves padding in the view {name}: use read: vec"
+        across = isinstance(term.criterion, AtOnce) and term.across == "view"
+        if step.relabels and across and "label-change" in term.ignored:
+            return (
+                f"reads all views at once with {term.criterion.name}, also across the label that {step.key()} changes: "
+                "leave that view out, or use nt-xent"
+            )
         if step.relabels and term.criterion.name == "comet-id" and "label-change" in term.ignored:
             return f"scores every pair with comet-id, also across the label that {step.key()} changes: use sup-con"
     return None

@@ -14,7 +14,7 @@ from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
 from biocl.signals.recording import Channel
 from biocl.store.gather import MeanAndFactor, gather, of_columns, valid_steps
-from biocl.store.presence import device_columns, device_presence
+from biocl.store.presence import device_columns, device_presence, device_steps
 from biocl.store.store import Store, reciprocal
 from biocl.store.table import WindowTable
 from biocl.store.trials import trial_scaling
@@ -182,8 +182,17 @@ class Windows:
         return Aligner(self.align, groups, seen, whitener(known.overall), partial(covariances_of, self))
 
     def valid_steps(self, indices: np.ndarray) -> np.ndarray | None:
-        """Boolean (B, n_times), False on padding and in gaps; None where every step holds values."""
-        return valid_steps(self.store, self.table, indices, self.columns)
+        """Boolean (B, n_times), False on padding and in gaps; None where every step holds values.
+
+        Of several devices a step counts where any of them has a value: see `present` for which.
+        """
+        if len(self.device_columns) < 2:
+            return valid_steps(self.store, self.table, indices, self.columns)
+        steps = device_steps(self.store, self.table, indices, self.device_columns)
+        if steps is None:
+            return None
+        of_any = np.asarray(steps.any(axis=1))
+        return None if of_any.all() else of_any
 
     def valid(self, indices: np.ndarray, device: torch.device) -> torch.Tensor | None:
         """The valid steps as a tensor."""
@@ -205,7 +214,7 @@ class Windows:
         """Everything a step needs of table rows `indices`."""
         rows = self.table.rows[indices]
         x = torch.from_numpy(self.read(indices)).to(device)
-        several = len(self.device_columns) > 1
+        several = len(device_columns(self.store.channels)) > 1
         present = device_presence(self.store, self.table, indices, self.device_columns) if several else None
 
         def column(name: str) -> torch.Tensor:
@@ -255,7 +264,7 @@ def fit_windows(windows: Windows) -> Fitted:
     fitted = Fitted()
     if windows.scale in FITTED_SCALES:
         plain = replace(windows, scale="none", align=None)
-        mean, std = mean_and_std(blocks_of(plain, rows))
+        mean, std = mean_and_std_by_device(plain, rows)
         if windows.scale == "kind":
             mean, std = (
                 np.zeros_like(mean),
@@ -274,6 +283,19 @@ def fit_windows(windows: Windows) -> Fitted:
     share = np.array([len(part) for part in parts]) / len(rows)
     overall = (references * share[:, None, None]).sum(axis=0)
     return replace(fitted, groups=tuple(hashes), references=references, overall=overall)
+
+
+def mean_and_std_by_device(windows: Windows, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`mean_and_std` of every channel, each over the steps that its own device has."""
+    if len(windows.device_columns) < 2:
+        return mean_and_std(blocks_of(windows, rows))
+    mean, std = np.zeros(windows.n_chans), np.zeros(windows.n_chans)
+    for name in windows.device_columns:
+        mine = [i for i, channel in enumerate(windows.channels) if channel.device == name]
+        own_mean, own_std = mean_and_std(blocks_of(replace(windows, devices=(name,)), rows))
+        if len(own_mean):  # else no training window has the device
+            mean[mine], std[mine] = own_mean, own_std
+    return mean, std
 
 
 def rms_of_kinds(mean: np.ndarray, std: np.ndarray, kinds: Sequence[str]) -> np.ndarray:

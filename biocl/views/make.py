@@ -65,8 +65,16 @@ def make_view(
                 some = new.valid.any(dim=1)
                 happens = some if happens is None else happens & some
             new = replace(new, x=torch.where(new.valid[:, None], new.x, 0.0))
+        if new.present is not None and signal is not None:
+            new = replace(new, x=torch.where(new.present[:, device_numbers(signal, new.x), None], new.x, 0.0))
         view = new if happens is None else where(happens, new, view)
     return view
+
+
+def device_numbers(signal: SignalInfo, x: torch.Tensor) -> torch.Tensor:
+    """Of each channel the number of its device, (C,)."""
+    number = {i: n for n, device in enumerate(devices_of(signal.channels)) for i in device.columns}
+    return torch.tensor([number[i] for i in range(len(number))], device=x.device)
 
 
 def changed(view: View, step: ViewStep, draws: Draws, signal: SignalInfo | None) -> View:

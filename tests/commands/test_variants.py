@@ -184,3 +184,14 @@ def test_joint_needs_a_head() -> None:
     made = variants_of(experiment_of('variants={"no head": {terms.0.weight: 0}}'))
     assert not made["no head"].has_head
     assert made["no head"].evaluate.modes == ["joint", "linear"]
+
+
+def test_a_head_of_other_classes_is_refused(tmp_path: Path) -> None:
+    run = pretrain(experiment_of(), tmp_path / "run")
+    turned = experiment_of("data.classes=[class-1, class-0]")
+    with pytest.raises(UsageError, match="tells class-0, class-1 apart"):
+        evaluate(turned, run, tmp_path / "study")
+    headless = pretrain(experiment_of("terms.0.weight=0", "evaluate.modes=[linear]"), tmp_path / "headless")
+    with pytest.raises(UsageError, match="trained none"):
+        evaluate(experiment_of(), headless, tmp_path / "study")
+    assert not (tmp_path / "study").exists()

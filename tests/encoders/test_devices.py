@@ -158,3 +158,32 @@ def test_keys_are_checked() -> None:
     spec = TypeAdapter(EncoderSpec).validate_python(tokens)
     with pytest.raises(UsageError, match="different width"):
         build_encoder(spec, n_chans=9, n_times=20, sfreq=50.0, channels=CHANNELS[:9])
+
+
+def test_statistics_of_a_batch_are_those_of_what_is_there() -> None:
+    torch.manual_seed(0)
+    spec = TypeAdapter(EncoderSpec).validate_python({"each": {"name": "resnet1d", "widths": [4], "kernels": [3]}})
+    channels = [*unit("p", "acc"), *unit("q", "acc")]
+    encoder = build_encoder(spec, n_chans=6, n_times=20, sfreq=50.0, channels=channels)
+    assert isinstance(encoder, DeviceEncoder)
+    encoder.train()
+    x = torch.randn(5, 6, 20)
+    present = torch.ones(5, 2, dtype=torch.bool)
+    present[:, 1] = False
+    out = encoder(x, present=present)
+    torch.testing.assert_close(out["p"], encoder.encoders["acc3"](x[:, :3]))
+    assert not out["q"].any()
+    present[2, 1] = True
+    both = encoder(x, present=present)
+    there = torch.cat([x[:, :3], x[2:3, 3:]])
+    torch.testing.assert_close(both["q"][2], encoder.encoders["acc3"](there)[5])
+    nobody = encoder(x, present=torch.zeros(5, 2, dtype=torch.bool))
+    assert not nobody["p"].any()
+
+
+def test_a_device_without_weights_is_named() -> None:
+    spec = TypeAdapter(EncoderSpec).validate_python({"each": EACH, "share": False})
+    one = Model(spec, n_chans=6, n_times=20, sfreq=50.0, channels=CHANNELS[:6])
+    other = Model(spec, n_chans=3, n_times=20, sfreq=50.0, channels=CHANNELS[6:9])
+    with pytest.raises(UsageError, match=r"no weights for encoders\.watch"):
+        load_encoder(other, one.state_dict())

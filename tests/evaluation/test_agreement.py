@@ -83,3 +83,10 @@ def test_windows_without_a_device_do_not_count(small_cohort: Cohort, rows: np.nd
     found = judge(small_cohort, rows, {"a": a, "b": b}, present)
     assert found is not None
     assert found.aligned == pytest.approx(1, abs=1e-5)
+
+
+def test_devices_that_share_no_window_have_no_agreement(small_cohort: Cohort, rows: np.ndarray) -> None:
+    a = np.random.default_rng(0).standard_normal((len(rows), 4))
+    present = np.ones((len(rows), 2), np.bool_)
+    present[:, 1] = False
+    assert judge(small_cohort, rows, {"a": a, "b": a}, present) is None

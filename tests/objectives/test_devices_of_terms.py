@@ -17,12 +17,15 @@ from biocl.objectives import criteria
 from biocl.objectives.alignment import alignment
 from biocl.objectives.batch import Batch
 from biocl.objectives.comparisons import comparisons
+from biocl.objectives.contradictions import contradictions
 from biocl.objectives.contrast import contrast_loss
 from biocl.objectives.model import Model
 from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import step_loss
+from biocl.objectives.view_rules import view_refusal
 from biocl.signals.recording import Channel
 from biocl.views.signal import SignalInfo
+from biocl.views.spec import ViewSpec
 from biocl.views.view import View
 
 N, D = 8, 5
@@ -213,3 +216,48 @@ def test_terms_and_encoders_have_to_fit() -> None:
         term("mv-dhel", stack=["view"])
     with pytest.raises(ValidationError, match="two views, or across: device"):
         ContrastTerm(views=["raw"], relation="same-sample", criterion={"name": "cocoa"})  # type: ignore[arg-type]
+
+
+def test_distances_are_those_of_the_view_that_is_compared() -> None:
+    """A view whose devices were taken away does not tell the other view which device is near."""
+    data, one = batch(), latents()
+    dropped = View(torch.zeros_like(data.x))
+    both = term("collossl", views=["dropped", "clean"], criterion={"weights": "none"}, anchor="arm")
+    turned = term("collossl", views=["clean", "dropped"], criterion={"weights": "none"}, anchor="arm")
+    torch.manual_seed(0)
+    first, _ = contrast_loss(both, [one, one], data, None, [dropped, view(data)], signal=SIGNAL)
+    alone = term("collossl", criterion={"weights": "none"}, anchor="arm")
+    torch.manual_seed(0)
+    of_dropped, _ = contrast_loss(alone, [one], data, None, [dropped], signal=SIGNAL)
+    of_clean, _ = contrast_loss(alone, [one], data, None, [view(data)], signal=SIGNAL)
+    assert float(first) == pytest.approx((float(of_dropped) + float(of_clean)) / 2, abs=1e-9)
+    assert turned.views != both.views
+
+
+def test_choices_that_need_more_devices_are_refused_before_anything_runs() -> None:
+    one = term("collossl", criterion={"choose": "harder-negative"})
+    with pytest.raises(UsageError, match="needs 5 of them, and there are 3"):
+        build(EACH, one)
+    with pytest.raises(ValidationError, match="needs across: device"):
+        ContrastTerm(views=["a", "b"], relation="same-sample", criterion={"name": "collossl"})  # type: ignore[arg-type]
+
+
+def test_a_relabelled_view_is_refused_where_all_are_read_at_once() -> None:
+    views: Any = {"raw": [], "mirrored": ["reflect"]}
+    specs = TypeAdapter(dict[str, ViewSpec]).validate_python(views)
+    one = ContrastTerm(views=["raw", "mirrored"], relation="same-sample", criterion={"name": "mv-dhel"})  # type: ignore[arg-type]
+    assert "changes: leave that view out" in str(view_refusal(one, specs))
+    free = ContrastTerm(**{**one.model_dump(), "ignore": ["same-trial"]})
+    assert view_refusal(free, specs) is None
+    assert view_refusal(term("mv-dhel", views=["mirrored"]), specs) is None
+
+
+def test_quarrels_of_three_devices_are_seen() -> None:
+    data = batch()
+    pulls = term("mv-dhel", label="pulls")
+    pushes = ContrastTerm(
+        **{**term().model_dump(), "across": "view", "views": ["raw", "other"], "stack": ["device"], "ignore": [],
+           "label": "pushes"}
+    )  # fmt: skip
+    found = contradictions([pulls, pushes], data, list(DEVICES))
+    assert ("pulls", "pushes") in [(pulling, pushing) for pulling, pushing, _ in found]

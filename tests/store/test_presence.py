@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
+from biocl.encoders.spec import EncoderSpec
+from biocl.objectives.model import Model
 from biocl.signals.clock import TimedSignal, align
 from biocl.signals.recording import Channel, Recording
 from biocl.signals.spec import ConditioningSpec
@@ -20,6 +23,9 @@ from biocl.store.store import Store
 from biocl.store.table import WindowTable
 from biocl.store.windows import derive_windows
 from biocl.training.data import Windows
+from biocl.views.make import make_view
+from biocl.views.spec import ViewSpec
+from biocl.views.view import View
 
 SFREQ = 10.0
 DEVICES = ("wrist", "ankle")
@@ -211,3 +217,50 @@ def test_presence_goes_with_the_batch(store: Store, tmp_path: Path) -> None:
     assert absent.any()
     assert not batch.x[absent][:, 2:].any()
     assert batch.x[:, :2].flatten(1).any(dim=1).all()
+
+
+def lacking(windows: Windows) -> np.ndarray:
+    """Windows that the ankle lacks and the wrist has."""
+    present = windows.present(np.arange(len(windows)))
+    return np.flatnonzero(present[:, 0] & ~present[:, 1])
+
+
+def test_a_missing_device_leaves_the_others_as_they_are(store: Store) -> None:
+    """What the wrist says, how a view changes it and how it is scaled do not depend on whether the ankle is there."""
+    windows = Windows(store, sliding(store), "recording")
+    rows = lacking(windows)
+    assert len(rows) > 3
+    batch = windows.batch(rows, torch.device("cpu"))
+    assert batch.valid is None or bool(batch.valid.all(dim=1).any())
+    keys = {"each": {"name": "dilated-cnn", "depth": 1, "hidden_dim": 4, "embed_dim": 6, "dropout": 0.0}}
+    spec = TypeAdapter(EncoderSpec).validate_python(keys)
+    model = Model(spec, n_chans=4, n_times=windows.n_times, sfreq=50.0, channels=windows.channels).eval()
+    view = View(batch.x, valid=batch.valid, present=batch.present)
+    wrist = model.latents(model.trunk(view), view).branches["wrist"].vec
+    assert bool((wrist != 0).any(dim=1).all())
+    for steps in ([{"jitter": 0.1}], [{"scale": 0.2}], ["device-dropout"]):
+        chain = TypeAdapter(ViewSpec).validate_python(steps)
+        out = make_view(view, chain, hidden_dim=None, generator=torch.Generator().manual_seed(0), signal=windows.signal)
+        assert out.x[:, :2].square().sum() > 0.5 * batch.x[:, :2].square().sum()
+        assert not out.x[:, 2:].any()
+    every = np.arange(len(windows))
+    for scale in ("train", "kind"):
+        both = Windows(store, windows.table, scale, train=every).known
+        alone = Windows(store, windows.table, scale, train=every, devices=("wrist",)).known
+        assert both.mean is not None
+        assert alone.mean is not None
+        if scale == "train":
+            np.testing.assert_allclose(both.mean[:2], alone.mean, rtol=1e-9)
+            np.testing.assert_allclose(both.std[:2], alone.std, rtol=1e-9)
+
+
+def test_a_device_alone_knows_that_it_is_missing(store: Store) -> None:
+    windows = Windows(store, sliding(store), "recording", devices=("ankle",))
+    rows = lacking(Windows(store, windows.table, "recording"))
+    batch = windows.batch(rows, torch.device("cpu"))
+    assert batch.present is not None
+    assert batch.present.shape == (len(rows), 1)
+    assert not batch.present.any()
+    spec = TypeAdapter(EncoderSpec).validate_python({"each": {"name": "tpn"}, "fusion": "mean"})
+    model = Model(spec, n_chans=2, n_times=100, sfreq=50.0, channels=windows.channels).eval()
+    assert not model(torch.randn(len(rows), 2, 100), None, batch.present).any()
