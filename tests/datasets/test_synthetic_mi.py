@@ -158,7 +158,6 @@ def test_electrodes_that_change_sides_make_the_other_hand() -> None:
 
 def test_reflection_knows_the_cohort() -> None:
     """The view finds the partner of every electrode and class by name."""
-    pytest.importorskip("torch")
     from biocl.signals.recording import Channel
     from biocl.views.signal import SignalInfo, mirror, mirror_classes
 
