@@ -73,17 +73,22 @@ def test_the_channels_of_some_devices_are_those_of_all(store: Store, scale: str)
     x = some.arrays(rows)
     assert x.shape == (len(rows), 4, every.n_times)
     np.testing.assert_array_equal(some.batch(rows, CPU).x.numpy(), x)
+    np.testing.assert_array_equal(x, every.arrays(rows)[:, RIGHT_AND_LEFT])
     if scale != "train":
-        np.testing.assert_array_equal(x, every.arrays(rows)[:, RIGHT_AND_LEFT])
         return
-    # The fitted scaler counts the steps that hold a value in every channel that is read.
-    plain = replace(some, scale="none")
-    valid = some.valid_steps(some.train)
-    values = plain.read(some.train)[... if valid is None else valid].reshape(-1, 4).astype(np.float64)
-    np.testing.assert_allclose(some.known.mean, values.mean(axis=0), rtol=1e-10)
-    expected = (plain.arrays(rows) - values.mean(axis=0)[:, None]) / values.std(axis=0)[:, None]
-    there = np.ones((len(rows), every.n_times), bool) if valid is None else some.valid_steps(rows)
-    np.testing.assert_allclose(x.transpose(0, 2, 1)[there], expected.transpose(0, 2, 1)[there], atol=1e-5)
+    # The fitted scaler of a device counts the steps that this device has, whatever the others have.
+    for name in ("right", "left"):
+        plain = replace(some, scale="none", devices=(name,))
+        mine = [i for i, channel in enumerate(some.channels) if channel.device == name]
+        valid = plain.valid_steps(some.train)
+        values = plain.read(some.train)[... if valid is None else valid].reshape(-1, len(mine)).astype(np.float64)
+        assert some.known.mean is not None
+        np.testing.assert_allclose(some.known.mean[mine], values.mean(axis=0), rtol=1e-10)
+        np.testing.assert_allclose(some.known.std[mine], values.std(axis=0), rtol=1e-10)
+        expected = (plain.arrays(rows) - values.mean(axis=0)[:, None]) / values.std(axis=0)[:, None]
+        there = np.ones((len(rows), every.n_times), bool) if valid is None else plain.valid_steps(rows)
+        found = x[:, mine]
+        np.testing.assert_allclose(found.transpose(0, 2, 1)[there], expected.transpose(0, 2, 1)[there], atol=1e-5)
 
 
 def test_only_their_own_gaps_count(store: Store) -> None:
