@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from biocl.commands.arms import reads_devices_apart
 from biocl.commands.study import Fold, encoder_of
 from biocl.evaluation.agreement import agreement
 from biocl.evaluation.protocol import PRETRAINED, UNTRAINED
@@ -20,7 +21,7 @@ def agreements(folds: Sequence[Fold]) -> list[dict[str, Any]]:
     folds : sequence of Fold
         Those with an encoder of their own: of the experiment and of its variants.
     """
-    apart = [fold for fold in folds if hasattr(fold.experiment.encoder, "each")]
+    apart = [fold for fold in folds if reads_devices_apart(fold.experiment)]
     rows = {}
     for arm in (PRETRAINED, *dict.fromkeys(fold.variant for fold in apart if fold.variant), UNTRAINED):
         variant = "" if arm in (PRETRAINED, UNTRAINED) else arm

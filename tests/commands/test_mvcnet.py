@@ -20,6 +20,7 @@ from biocl.objectives.terms import make_views, step_loss
 from biocl.randomness import integer_seed
 from biocl.splits.splitters import trial_numbers
 from biocl.training.optimisation import make_optimiser
+from biocl.views.view import View
 
 PACKAGE = Path(__file__).resolve().parents[2] / "biocl"
 CPU = torch.device("cpu")
@@ -44,28 +45,8 @@ def first_batch(experiment: Experiment, cohort: Cohort) -> Batch:
     return cohort.for_fold(0).windows.batch(plan(0)[0], CPU)
 
 
-@pytest.mark.parametrize("name", ["mvcnet", "mvcnet-ablation", "mvcnet-reference"])
-def test_only_the_published_terms_fight_over_pairs(name: str, cohort: Cohort) -> None:
-    base = load_experiment(Path(name), SHORT)
-    for one in (base, *variants_of(base).values()):
-        terms = [term for term in one.terms if isinstance(term, ContrastTerm) and term.weight > 0]
-        batch = first_batch(one, cohort)
-        views = make_views(
-            batch,
-            one.views,
-            terms,
-            hidden_dim=None,
-            generator=torch.Generator(),
-            seed_of=partial(integer_seed, 0),
-            signal=cohort.windows.signal,
-        )
-        found = contradictions(terms, batch, ["cnn", "transformer"], views)
-        assert bool(found) == (name == "mvcnet-reference")
-
-
-def test_the_reflected_trial_is_classified_as_what_it_shows(experiment: Experiment, cohort: Cohort) -> None:
-    batch = first_batch(experiment, cohort)
-    views = make_views(
+def views_of(experiment: Experiment, cohort: Cohort, batch: Batch) -> dict[str, View]:
+    return make_views(
         batch,
         experiment.views,
         experiment.terms,
@@ -74,6 +55,22 @@ def test_the_reflected_trial_is_classified_as_what_it_shows(experiment: Experime
         seed_of=partial(integer_seed, 0),
         signal=cohort.windows.signal,
     )
+
+
+@pytest.mark.parametrize("name", ["mvcnet", "mvcnet-ablation", "mvcnet-reference"])
+def test_only_the_published_terms_fight_over_pairs(name: str, cohort: Cohort) -> None:
+    base = load_experiment(Path(name), SHORT)
+    for one in (base, *variants_of(base).values()):
+        terms = [term for term in one.terms if isinstance(term, ContrastTerm) and term.weight > 0]
+        batch = first_batch(one, cohort)
+        views = views_of(one, cohort, batch)
+        found = contradictions(terms, batch, ["cnn", "transformer"], views)
+        assert bool(found) == (name == "mvcnet-reference")
+
+
+def test_the_reflected_trial_is_classified_as_what_it_shows(experiment: Experiment, cohort: Cohort) -> None:
+    batch = first_batch(experiment, cohort)
+    views = views_of(experiment, cohort, batch)
     target = views["space"].target
     assert target is not None
     assert torch.equal(target, 1 - batch.label)
@@ -127,15 +124,7 @@ def test_each_view_is_made_and_encoded_once_a_step_and_the_step_runs_on_a_proces
     make_view, trunk = step.make_view, model.trunk
     monkeypatch.setattr(step, "make_view", lambda *args, **keys: made.append(1) or make_view(*args, **keys))
     monkeypatch.setattr(model, "trunk", lambda view: encoded.append(1) or trunk(view))
-    views = make_views(
-        batch,
-        experiment.views,
-        experiment.terms,
-        hidden_dim=None,
-        generator=torch.Generator(),
-        seed_of=partial(integer_seed, 0),
-        signal=cohort.windows.signal,
-    )
+    views = views_of(experiment, cohort, batch)
     optimiser = make_optimiser(model.parameters(), experiment.train)
     before = {name: value.clone() for name, value in model.named_parameters()}
     out = step_loss(model, batch, views, experiment.terms)
