@@ -115,8 +115,11 @@ def check_signal(experiment: Experiment, windows: Windows) -> None:
     ------
     UsageError
     """
-    read = needed_views(experiment.terms)
-    check_views({name: experiment.views[name] for name in read}, windows.signal)
+    read = {name: experiment.views[name] for name in needed_views(experiment.terms)}
+    check_views(read, windows.signal)
+    # Mode joint trains anew for a task of other classes, by the same views.
+    for classes in (experiment.evaluate.class_sets or []) if "joint" in experiment.evaluate.modes else []:
+        check_views(read, replace(windows.signal, classes=tuple(classes)))
     check_finetune_view(experiment, windows)
 
 

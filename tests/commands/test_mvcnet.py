@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort
+from biocl.commands.setup import Cohort, build_model, check_signal, epoch_plan, open_cohort
 from biocl.config import load_experiment, variants_of
+from biocl.errors import UsageError
 from biocl.experiment import Experiment
 from biocl.objectives import terms as step
 from biocl.objectives.batch import Batch
@@ -142,3 +144,12 @@ def test_no_device_is_chosen_but_in_one_place() -> None:
         assert ".cuda()" not in text, path
         chooses = "torch.cuda.is_available()" in text or 'device("cuda' in text
         assert not chooses or path.name in ("optimisation.py", "doctor.py", "run.py"), path
+
+
+def test_a_task_without_left_and_right_is_refused_before_anything_is_trained(cohort: Cohort) -> None:
+    """Mode joint trains anew for a task, by the same views; reflect needs left and right among its classes."""
+    task = {"class_sets": [["left_hand", "feet"]], "modes": ["joint"], "labels": ["all"]}
+    experiment = load_experiment(Path("mvcnet"), [*SHORT, f"evaluate={json.dumps(task)}"])
+    with pytest.raises(UsageError, match="left and right"):
+        check_signal(experiment, cohort.windows)
+    check_signal(load_experiment(Path("mvcnet"), SHORT), cohort.windows)
