@@ -18,7 +18,7 @@ from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
 from biocl.splits.spec import SplitSpec
 from biocl.store.spec import QualitySpec, TrialsSpec, WindowsSpec
-from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, TrainSpec
+from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, Normalise, TrainSpec
 from biocl.views.spec import ViewSpec
 
 # Keys of `data:` that say how the store is made; the others say how it is read.
@@ -53,12 +53,20 @@ class DataSpec(ConditioningSpec):
     by one number, their root mean square over all training windows, so that axes and devices keep their proportions."""
     align: AlignSpec | None = None
     """Euclidean alignment after scaling, fitted on training windows and kept in the checkpoint; null for none."""
+    normalise: Normalise = "none"
+    """What is taken out of each channel of each window at last, and put back into its forecast: instance its mean and
+    standard deviation (RevIN), last its last value."""
 
     @model_validator(mode="after")
     def _has_source(self) -> DataSpec:
         if self.dataset is None and self.store is None:
             raise ValueError("give data.dataset (a name) or data.store (a path)")
         return self
+
+    @property
+    def horizon_s(self) -> float | None:
+        """Seconds that are forecast, where any are."""
+        return getattr(self.windows, "horizon_s", None)
 
     @property
     def conditioning(self) -> ConditioningSpec:
@@ -134,6 +142,15 @@ class Experiment(Spec):
                 raise ValueError(f"two terms are called {title!r}: give one a label:")
         if not any(term.weight > 0 for term in self.terms):
             raise ValueError("every term has weight 0, so nothing would be learned")
+        if (
+            self.data.horizon_s is not None
+            and self.split.scope == "time"
+            and self.data.input_scale in ("recording", "trial")
+        ):
+            raise ValueError(
+                f"data.input_scale: {self.data.input_scale} puts a mean over the test part into every training window: "
+                "use train"
+            )
         if "joint" in self.evaluate.modes and not self.has_head:
             raise ValueError(
                 "evaluate.modes: joint judges the head that is trained with the encoder, and no term is one"

@@ -59,7 +59,13 @@ def reads_devices_apart(experiment: Experiment) -> bool:
 def variant_folds(name: str, variant: Experiment, folds: list[Fold]) -> list[Fold]:
     """The same folds under the keys of a variant."""
     data = variant.data
-    windows = replace(folds[0].cohort.windows, scale=data.input_scale, align=data.align, devices=chosen_devices(data))
+    windows = replace(
+        folds[0].cohort.windows,
+        scale=data.input_scale,
+        align=data.align,
+        devices=chosen_devices(data),
+        normalise=data.normalise,
+    )
     check_signal(variant, windows)
     cohort = replace(folds[0].cohort, windows=windows)
     return [Fold(variant, cohort, fold.number, fold.parts, None, fold.device, variant=name) for fold in folds]

@@ -56,7 +56,8 @@ def open_cohort(experiment: Experiment) -> Cohort:
     cut = windows_spec(store, experiment.data)
     table = window_table(store, experiment.data)
     data = experiment.data
-    windows = Windows(store, table, data.input_scale, data.align, devices=chosen_devices(data))
+    devices = chosen_devices(data)
+    windows = Windows(store, table, data.input_scale, data.align, devices=devices, normalise=data.normalise)
     check_signal(experiment, windows)
     known = bool(store.meta.get("patients_known", True))
     splits = make_splits(experiment.split, table, store.splits, patients_known=known)

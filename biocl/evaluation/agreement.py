@@ -16,7 +16,8 @@ import torch.nn.functional as F
 
 from biocl.objectives.model import Model
 from biocl.randomness import stream
-from biocl.training.data import Windows, pieces
+from biocl.training.data import Windows
+from biocl.training.fitting import pieces
 from biocl.views.view import View
 
 

@@ -18,7 +18,8 @@ from biocl.objectives.spec import HeadTerm
 from biocl.randomness import integer_seed
 from biocl.sampling.plain import random_batches
 from biocl.training.averaging import Weights
-from biocl.training.data import Windows, pieces
+from biocl.training.data import Windows
+from biocl.training.fitting import pieces
 from biocl.training.loop import Metrics, Task, fit
 from biocl.training.spec import FinetuneSpec, OptimSpec, TrainSpec
 from biocl.views.signal import SignalInfo

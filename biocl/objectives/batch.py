@@ -47,6 +47,11 @@ class Batch:
         False where a window is padding.
     present : Tensor of bool, shape (B, n_devices), or None
         Which devices of a window are there, in the order in which its channels name them; None where all are.
+    future : Tensor, shape (B, n_chans, horizon), or None
+        What comes after each window, in the units of ``data.input_scale`` (and aligned as the window is).
+    level : tuple of Tensor, each of shape (B, n_chans, 1), or None
+        Mean and spread that ``data.normalise`` took out of `x`: ``forecast * spread + mean`` is in the units of
+        `future`.
     """
 
     x: torch.Tensor
@@ -59,6 +64,8 @@ class Batch:
     aux: torch.Tensor | None = None
     valid: torch.Tensor | None = None
     present: torch.Tensor | None = None
+    future: torch.Tensor | None = None
+    level: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
     def ids(self) -> Ids:

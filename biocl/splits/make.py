@@ -174,7 +174,7 @@ def assign_and_count(split: Split, table: WindowTable) -> tuple[dict[str, NDArra
     """Row numbers of every part, and how many windows are in none.
 
     In the scopes time and trial, a window of train that overlaps in time with one of validation or test is
-    dropped, and so is one of validation that overlaps with one of test.
+    dropped, and so is one of validation that overlaps with one of test. Of windows with a future see `extents`.
 
     Parameters
     ----------
@@ -198,7 +198,8 @@ def assign_and_count(split: Split, table: WindowTable) -> tuple[dict[str, NDArra
     if split.scope != "patient":
         for part, others in (("validation", ("test",)), ("train", ("validation", "test"))):
             for other in others:
-                hit = masks[part] & overlapping(table.rows, masks[other])
+                mine, theirs = (extents(table, name, split.scope) for name in (part, other))
+                hit = masks[part] & overlapping(table.recording, mine, theirs, masks[other])
                 masks[part] &= ~hit
                 n_overlapping += int(hit.sum())
     for part in PARTS:
@@ -223,7 +224,8 @@ def part_mask(split: Split, part: str, table: WindowTable) -> NDArray[np.bool_]:
         others = ~np.isin(rows["recording"], [recording_code[name] for name in recordings])
         mask &= ~((rows["patient"] == patient_code[patient]) & others)
     if split.scope == "time":
-        mask &= inside(rows, table.sfreq, recording_code, split.intervals.get(part, {}))
+        extent = extents(table, part, split.scope)
+        mask &= inside(table.recording, extent, table.sfreq, recording_code, split.intervals.get(part, {}))
     if split.scope == "trial":
         pairs = [
             recording_code[name] << 40 | number
@@ -234,36 +236,60 @@ def part_mask(split: Split, part: str, table: WindowTable) -> NDArray[np.bool_]:
     return mask
 
 
+Extents = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""First time steps of windows, and those behind their ends."""
+
+
+def extents(table: WindowTable, part: str, scope: Scope) -> Extents:
+    """The time steps of each window that must lie in a part, and on no other side.
+
+    ::
+
+        train         [--- window ---][ future ]     all that is learned from
+        validation     --- window --- [ future ]     what is judged; of scope time, what came before it was known
+        test           --- window --- [ future ]     by then, whichever part it lies in
+
+    Without a future, the whole window.
+    """
+    start, stop = table.start, table.start + table.n_times
+    if not table.horizon:
+        return start, stop
+    return (stop if scope == "time" and part != "train" else start), stop + table.horizon
+
+
 def inside(
-    rows: NDArray[Any],
+    recording: NDArray[np.int32],
+    extent: Extents,
     sfreq: float,
     recording_code: Mapping[str, int],
     intervals: Mapping[str, tuple[tuple[float, float], ...]],
 ) -> NDArray[np.bool_]:
     """Which windows lie wholly in one of the intervals of their recording."""
-    order = np.argsort(rows["recording"], kind="stable")
-    by_recording = rows["recording"][order]
-    found = np.zeros(len(rows), np.bool_)
+    order = np.argsort(recording, kind="stable")
+    by_recording = recording[order]
+    found = np.zeros(len(recording), np.bool_)
     tolerance = 1e-6  # seconds: borders in a file are rounded decimal numbers
     for name, stretches in intervals.items():
         begin, end = np.searchsorted(by_recording, [recording_code[name], recording_code[name] + 1])
         mine = order[begin:end]
-        start = rows["start"][mine] / sfreq
-        stop = (rows["start"][mine] + rows["length"][mine]) / sfreq
+        start, stop = (step[mine] / sfreq for step in extent)
         for a, b in stretches:
             found[mine] |= (start >= a - tolerance) & (stop <= b + tolerance)
     return found
 
 
-def overlapping(rows: NDArray[Any], others: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def overlapping(
+    recording: NDArray[np.int32], mine: Extents, theirs: Extents, others: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Which windows share a time step with any of the `others` (a mask) of the same recording."""
     if not others.any():
-        return np.zeros(len(rows), np.bool_)
+        return np.zeros(len(recording), np.bool_)
     # One axis for all recordings: each begins behind the end of the one before it.
-    shift = rows["recording"].astype(np.int64) * (int((rows["start"] + rows["length"]).max()) + 1)
-    start, stop = rows["start"] + shift, rows["start"] + rows["length"] + shift
-    order = np.argsort(start[others], kind="stable")
-    starts = start[others][order]
-    reach = np.maximum.accumulate(stop[others][order])
+    shift = recording.astype(np.int64) * (int(max(mine[1].max(), theirs[1].max())) + 1)
+    start, stop = mine[0] + shift, mine[1] + shift
+    their_start, their_stop = (theirs[0] + shift)[others], (theirs[1] + shift)[others]
+    order = np.argsort(their_start, kind="stable")
+    starts = their_start[order]
+    reach = np.maximum.accumulate(their_stop[order])
     before = np.searchsorted(starts, stop, side="left")  # others that begin before a window ends
     return (before > 0) & (reach[np.maximum(before - 1, 0)] > start)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.signals.recording import Channel
+from biocl.store.gaps import gap_position
 from biocl.store.gather import in_window
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
-from biocl.store.windows import gap_position
 
 
 def device_columns(channels: Sequence[Channel]) -> dict[str, list[int]]:

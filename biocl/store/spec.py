@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from biocl.spec import Spec
 
@@ -40,7 +40,8 @@ class EventWindows(Labelled):
 class SlidingWindows(Labelled):
     """Windows at equal steps inside every trial (for neighbours: inside every recording).
 
-    What is shorter than a window gives none and is counted (`short: drop`), or one padded window (`pad`).
+    What is shorter than a window gives none and is counted (`short: drop`), or one padded window (`pad`). With
+    `horizon_s`, a window is there only where its future is.
     """
 
     kind: Literal["sliding"]
@@ -51,6 +52,15 @@ class SlidingWindows(Labelled):
     """Seconds from one window's start to the next."""
     short: Literal["drop", "pad"] = "drop"
     """What happens to a stretch that is shorter than a window."""
+    horizon_s: Seconds | None = None
+    """Seconds behind each window that are its future, which a forecasting head predicts; they lie in the window's own
+    trial (for neighbours: recording) and touch no gap. A split of scope time puts a window where its future lies."""
+
+    @model_validator(mode="after")
+    def _whole_past(self) -> SlidingWindows:
+        if self.horizon_s is not None and self.short == "pad":
+            raise ValueError("a padded window has nothing behind it: horizon_s needs short: drop")
+        return self
 
 
 class TrialWindows(Labelled):

@@ -51,6 +51,8 @@ class WindowTable:
         Windows that were left out, by reason.
     has_gaps : bool
         Whether windows may touch gaps (``data.quality.nan``), so that samples may be missing inside them.
+    horizon : int
+        Time steps behind every window that are its future, all of them signal; 0 where nothing is forecast.
     """
 
     rows: NDArray[Any]
@@ -60,6 +62,7 @@ class WindowTable:
     aux_names: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     has_gaps: bool = False
+    horizon: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,13 +109,33 @@ class WindowTable:
         """Whether any window is not all signal."""
         return bool((self.rows["valid_length"] < self.rows["length"]).any())
 
+    @cached_property
+    def futures(self) -> WindowTable:
+        """A table of the windows' futures, row by row."""
+        return self.moved(self.n_times, self.horizon)
+
+    @cached_property
+    def with_futures(self) -> WindowTable:
+        """The same windows, each as long as itself and its future."""
+        return self.moved(0, self.n_times + self.horizon) if self.horizon else self
+
+    def moved(self, steps: int, length: int) -> WindowTable:
+        """Windows of another length that begin so many steps later, all of them signal."""
+        rows = self.rows.copy()
+        rows["start"] += steps
+        rows["length"] = rows["valid_length"] = length
+        rows["valid_start"] = 0
+        return replace(self, rows=rows, horizon=0)
+
     def take(self, indices: NDArray[Any]) -> WindowTable:
         """The windows at `indices` (integers or a mask), in that order."""
         return replace(self, rows=self.rows[indices], aux=self.aux[indices])
 
     def digest(self) -> str:
         """SHA-256 (hex) of everything that a run reads from the table (not of `dropped`)."""
-        head = {"names": {k: list(v) for k, v in self.names.items()}, "sfreq": self.sfreq}
+        head: dict[str, Any] = {"names": {k: list(v) for k, v in self.names.items()}, "sfreq": self.sfreq}
+        if self.horizon:
+            head["horizon"] = self.horizon
         hashed = hashlib.sha256(canonical_json([head, list(self.aux_names)]).encode())
         hashed.update(np.ascontiguousarray(self.rows).tobytes())
         hashed.update(np.ascontiguousarray(self.aux).tobytes())
@@ -133,6 +156,7 @@ def write_table(table: WindowTable, folder: Path) -> None:
             "aux_names": list(table.aux_names),
             "dropped": dict(table.dropped),
             "constant": constant,
+            "horizon": table.horizon,
         },
     )
 
@@ -144,4 +168,6 @@ def read_table(folder: Path) -> WindowTable:
     aux_names = tuple(sidecar["aux_names"])
     aux = np.load(folder / "aux.npy") if aux_names else np.empty((len(rows), 0), np.float32)
     names = {key: tuple(value) for key, value in sidecar["names"].items()}
-    return WindowTable(rows, names, sidecar["sfreq"], aux, aux_names, sidecar["dropped"])
+    return WindowTable(
+        rows, names, sidecar["sfreq"], aux, aux_names, sidecar["dropped"], horizon=sidecar.get("horizon", 0)
+    )

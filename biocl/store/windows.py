@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from biocl.errors import DataError, UsageError
+from biocl.store.gaps import events_of_kind, gap_position, steps_in_gaps
 from biocl.store.intervals import rr_intervals
 from biocl.store.names import did_you_mean
 from biocl.store.parts import in_parts, joined
@@ -73,6 +74,7 @@ def derive_windows(
         recording   |-----------------------------------------------------------|
         event         [--x--] [--x--]  [--x--]  around each event; what crosses an end is dropped
         sliding     [-----][-----][-----] …     in each trial (for neighbours: in each recording)
+        …  horizon  [-----]>>>[-----]>>>        each with the steps behind it, its future
         trial       [-------]   |  [-------] |  at the start of each trial
         neighbours  (  trial 0  )(  trial 1  )  n_samples consecutive windows, on one side of every gap
 
@@ -131,6 +133,7 @@ def derive_part(
     label_names = label_codes(store, windows.label)
     stretches = trial_stretches(store, trials, label_names, windows.label)
     dropped: dict[str, int] = {}
+    horizon = steps_ahead(store, windows)
     found, length = candidates(store, windows, stretches, label_names, dropped)
 
     inside = found.stretch >= 0
@@ -142,6 +145,11 @@ def derive_part(
     keep = inside & ~too_empty
     count(dropped, "outside every trial", ~inside)
     count(dropped, reason, inside & too_empty)
+    if horizon:
+        behind = found.start + length
+        unknown = keep & gap_position(store, behind, behind + horizon)[1]
+        count(dropped, "its future touches a gap", unknown)
+        keep &= ~unknown
     number_of = {name: number for number, name in enumerate(chosen)}
     label = np.array([number_of.get(name, -1) for name in label_names], np.int64)[found.label]
     if chosen and not windows.keep_unlabelled:
@@ -174,6 +182,7 @@ def derive_part(
         np.empty((len(rows), 0), np.float32),
         dropped={reason: n for reason, n in dropped.items() if n},
         has_gaps=bool(touches[kept].any()),
+        horizon=horizon,
     )
     if aux is None or not isinstance(windows, EventWindows):
         return table
@@ -261,12 +270,6 @@ def counted(sizes: NDArray[Any]) -> Ints:
     return np.arange(int(total[-1]) if len(total) else 0) - np.repeat(total - sizes, sizes)
 
 
-def events_of_kind(store: Store, kind: str) -> Ints:
-    """Rows of the store's events of one kind, by recording and onset."""
-    rows = np.flatnonzero(store.events["kind"] == store.event_kinds.index(kind))
-    return rows[np.lexsort((store.events["onset_s"][rows], store.events["recording"][rows]))]
-
-
 def candidates(
     store: Store, windows: Windows, stretches: Stretches, label_names: Sequence[str], dropped: dict[str, int]
 ) -> tuple[Candidates, int]:
@@ -276,7 +279,7 @@ def candidates(
             return around_events(store, windows, stretches, label_names, dropped)
         case SlidingWindows():
             length, step = (max(1, round(s * store.sfreq)) for s in (windows.length_s, windows.step_s))
-            room = stretches.stop - stretches.start
+            room = stretches.stop - stretches.start - steps_ahead(store, windows)
             per_stretch = np.where(room >= length, (room - length) // step + 1, 0)
         case TrialWindows():
             room = stretches.stop - stretches.start
@@ -292,6 +295,13 @@ def candidates(
     start = stretches.start[stretch] + counted(per_stretch) * step
     valid = np.minimum(length, stretches.stop[stretch] - start)
     return Candidates(stretch, start, valid, stretches.label[stretch], np.full(len(stretch), -1)), length
+
+
+def steps_ahead(store: Store, windows: Windows) -> int:
+    """Time steps behind each window that are its future."""
+    if not isinstance(windows, SlidingWindows) or windows.horizon_s is None:
+        return 0
+    return max(1, round(windows.horizon_s * store.sfreq))
 
 
 def around_events(
@@ -328,35 +338,6 @@ def around_events(
         rows,
     )
     return found.where(fits), length
-
-
-def gap_position(store: Store, start: Ints, stop: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """How many gaps end before each window, and which windows touch one."""
-    if "gap" not in store.event_kinds:
-        return np.zeros(len(start), np.int64), np.zeros(len(start), np.bool_)
-    gap_start, gap_stop = gap_bounds(store)
-    ended = np.searchsorted(gap_stop, start, side="right")
-    begun = np.searchsorted(gap_start, stop, side="left")
-    return ended, begun > ended
-
-
-def gap_bounds(store: Store) -> tuple[Ints, Ints]:
-    """Starts and stops of all gaps, in order, in time steps on the axis of the store's signals."""
-    gaps = store.events[events_of_kind(store, "gap")]
-    offset = store.numbers["offset"][gaps["recording"]]
-    start, stop = (
-        np.rint(s * store.sfreq).astype(np.int64) for s in (gaps["onset_s"], gaps["onset_s"] + gaps["duration_s"])
-    )
-    return start + offset, stop + offset
-
-
-def steps_in_gaps(store: Store, at: Ints) -> Ints:
-    """How many time steps of the store's signals before each place `at` lie in gaps."""
-    start, stop = gap_bounds(store)
-    total = np.concatenate([[0], np.cumsum(stop - start)])
-    begun = np.searchsorted(start, at, side="left")
-    last_stop = stop[np.maximum(begun - 1, 0)] if len(stop) else at
-    return total[begun] - np.where(begun > 0, np.maximum(last_stop - at, 0), 0)
 
 
 def trial_ids(trials: Trials, stretch: Ints, before_gap: Ints) -> Ints:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
 import torch
 
-from biocl.errors import DataError, UsageError
+from biocl.errors import UsageError
 from biocl.objectives.batch import Batch
 from biocl.objectives.model import Model
 from biocl.signals.recording import Channel
-from biocl.store.gather import MeanAndFactor, gather, of_columns, valid_steps
+from biocl.store.gather import MeanAndFactor, gather, of_columns, valid_steps, window_statistics
 from biocl.store.presence import device_columns, device_presence, device_steps
 from biocl.store.store import Store, reciprocal
 from biocl.store.table import WindowTable
 from biocl.store.trials import trial_scaling
-from biocl.training.checkpoint import patient_hashes
-from biocl.training.euclidean import Aligner, Groups, covariances, mean_covariance, whitener
-from biocl.training.fitted import Fitted, mean_and_std
-from biocl.training.spec import AlignSpec, InputScale
+from biocl.training.euclidean import Aligner, Groups, whitener
+from biocl.training.fitted import Fitted
+from biocl.training.fitting import FITTED_SCALES, covariances_of, fit_windows, group_hashes, pieces
+from biocl.training.levels import levelled, levels
+from biocl.training.spec import AlignSpec, InputScale, Normalise
 from biocl.views.signal import SignalInfo
-
-BLOCK_VALUES = 2**21
-FITTED_SCALES = ("train", "kind")
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class Windows:
         What an earlier run fitted, in place of a fit on `train`.
     devices : tuple of str, optional
         The devices whose channels are read, in the store's order whatever the order here; None for all.
+    normalise : {"none", "instance", "last"}
+        What a batch takes out of each channel of each window at last, so that a forecast can put it back: see `levels`.
 
     Raises
     ------
@@ -62,6 +62,7 @@ class Windows:
     train: np.ndarray | None = None
     fitted: Fitted | None = None
     devices: tuple[str, ...] | None = None
+    normalise: Normalise = "none"
 
     def __post_init__(self) -> None:
         if self.devices is not None:
@@ -115,29 +116,50 @@ class Windows:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Scaled and aligned windows (B, n_times, n_chans) of table rows `indices`, float32."""
-        x = self.scaled(indices)
-        if self.align is None:
-            return x
-        aligned = (x.astype(np.float64) @ self.aligner.whiteners(indices)).astype(np.float32)
-        steps = self.valid_steps(indices)
+        x = self.aligned(self.scaled(indices), indices)
+        steps = self.valid_steps(indices) if self.align is not None else None
         if steps is not None:
-            aligned *= steps[:, :, None]
-        return aligned
+            x *= steps[:, :, None]
+        return x
+
+    def aligned(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Whitened signals (B, n_times, n_chans) of table rows `indices`; as they are where nothing is aligned."""
+        return x if self.align is None else (x.astype(np.float64) @ self.aligner.whiteners(indices)).astype(np.float32)
 
     def scaled(self, indices: np.ndarray) -> np.ndarray:
         """Scaled windows (B, n_times, n_chans), not aligned; missing and padded samples are 0."""
+        if self.scale == "window":
+            return gather(self.store, self.table, indices, scale="window", columns=self.columns)
+        return gather(self.store, self.table, indices, by=self.scaling(indices), columns=self.columns)
+
+    def scaling(self, indices: np.ndarray) -> MeanAndFactor | None:
+        """What is subtracted from each channel of each window, and by what it is multiplied, (B, n_chans) each."""
+        if self.scale == "none":
+            return None
+        if self.scale == "window":
+            plain = gather(self.store, self.table, indices, columns=self.columns)
+            steps = self.valid_steps(indices)
+            return window_statistics(plain, plain.shape[1] if steps is None else steps.sum(axis=1)[:, None])
+        if self.scale == "recording":
+            recording = self.table.recording[indices]
+            mean, factor = (of_columns(values[recording], self.columns) for values in self.store.scaling)
+            return mean, factor
         if self.scale == "trial":
             number, (mean, factor) = self.trial_scaling
-            by = mean[number[indices]], factor[number[indices]]
-            return gather(self.store, self.table, indices, by=by, columns=self.columns)
-        if self.scale == "train" or self.scale == "kind":
-            known = self.known
-            assert known.mean is not None
-            assert known.std is not None
-            shape = (len(indices), self.n_chans)
-            by = np.broadcast_to(known.mean.astype(np.float32), shape), np.broadcast_to(reciprocal(known.std), shape)
-            return gather(self.store, self.table, indices, by=by, columns=self.columns)
-        return gather(self.store, self.table, indices, scale=self.scale, columns=self.columns)
+            return mean[number[indices]], factor[number[indices]]
+        known = self.known
+        assert known.mean is not None
+        assert known.std is not None
+        shape = (len(indices), self.n_chans)
+        return np.broadcast_to(known.mean.astype(np.float32), shape), np.broadcast_to(reciprocal(known.std), shape)
+
+    def future(self, indices: np.ndarray) -> np.ndarray:
+        """What follows table rows `indices`, float32 (B, n_chans, horizon), scaled and aligned as the windows are.
+
+        Nothing of it enters a window's own scale.
+        """
+        ahead = gather(self.store, self.table.futures, indices, by=self.scaling(indices), columns=self.columns)
+        return self.aligned(ahead, indices).transpose(0, 2, 1)
 
     @cached_property
     def trial_scaling(self) -> tuple[np.ndarray, MeanAndFactor]:
@@ -213,7 +235,9 @@ class Windows:
     def batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """Everything a step needs of table rows `indices`."""
         rows = self.table.rows[indices]
-        x = torch.from_numpy(self.read(indices)).to(device)
+        x = torch.from_numpy(self.read(indices)).to(device).transpose(1, 2)
+        valid = self.valid(indices, device)
+        level = None if self.normalise == "none" else levels(x, valid, self.normalise)
         several = len(device_columns(self.store.channels)) > 1
         present = device_presence(self.store, self.table, indices, self.device_columns) if several else None
 
@@ -221,7 +245,7 @@ class Windows:
             return torch.from_numpy(rows[name].astype(np.int64)).to(device)
 
         return Batch(
-            x=x.transpose(1, 2),
+            x=x if level is None else levelled(x, valid, *level),
             recording=column("recording"),
             patient=column("patient"),
             trial=column("trial"),
@@ -229,8 +253,10 @@ class Windows:
             length=column("length"),
             label=column("label"),
             aux=None if not self.n_aux else torch.from_numpy(self.table.aux[indices]).to(device),
-            valid=self.valid(indices, device),
+            valid=valid,
             present=None if present is None else torch.from_numpy(present).to(device),
+            future=torch.from_numpy(self.future(indices)).to(device) if self.table.horizon else None,
+            level=level,
         )
 
 
@@ -250,85 +276,6 @@ def known_devices(devices: Sequence[str], channels: Sequence[Channel]) -> None:
             "data.devices, evaluate.devices",
             f"Name devices that there are: {', '.join(there)}",
         )
-
-
-def fit_windows(windows: Windows) -> Fitted:
-    """Fit scaler and alignment on ``windows.train``, in the order of the table; float64, the same bits every time."""
-    if windows.train is None or not len(windows.train):
-        raise DataError(
-            "There are no training windows on which data.input_scale: train or data.align could be fitted",
-            windows.store.path,
-            "Check the patients in the split",
-        )
-    rows = np.unique(windows.train)
-    fitted = Fitted()
-    if windows.scale in FITTED_SCALES:
-        plain = replace(windows, scale="none", align=None)
-        mean, std = mean_and_std_by_device(plain, rows)
-        if windows.scale == "kind":
-            mean, std = (
-                np.zeros_like(mean),
-                rms_of_kinds(mean, std, [channel.kind for channel in windows.channels]),
-            )
-        fitted = replace(fitted, mean=mean, std=std)
-    if windows.align is None:
-        return fitted
-    scaled = replace(windows, fitted=fitted)
-    groups = Groups.of(windows.table, windows.align.per)
-    number = groups.number[rows]
-    inside = np.unique(number)
-    hashes = group_hashes(windows.store, [groups.names[group] for group in inside])
-    parts = [rows[number == group] for group in inside]
-    references = np.stack([mean_covariance(covariances_of(scaled, part), windows.n_chans) for part in parts])
-    share = np.array([len(part) for part in parts]) / len(rows)
-    overall = (references * share[:, None, None]).sum(axis=0)
-    return replace(fitted, groups=tuple(hashes), references=references, overall=overall)
-
-
-def mean_and_std_by_device(windows: Windows, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`mean_and_std` of every channel, each over the steps that its own device has."""
-    if len(windows.device_columns) < 2:
-        return mean_and_std(blocks_of(windows, rows))
-    mean, std = np.zeros(windows.n_chans), np.zeros(windows.n_chans)
-    for name in windows.device_columns:
-        mine = [i for i, channel in enumerate(windows.channels) if channel.device == name]
-        own_mean, own_std = mean_and_std(blocks_of(replace(windows, devices=(name,)), rows))
-        if len(own_mean):  # else no training window has the device
-            mean[mine], std[mine] = own_mean, own_std
-    return mean, std
-
-
-def rms_of_kinds(mean: np.ndarray, std: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
-    """The root mean square of each channel's kind, (n_chans,), from every channel's mean and standard deviation."""
-    squares = mean**2 + std**2
-    out = np.empty_like(squares)
-    for kind in set(kinds):
-        mine = np.array([one == kind for one in kinds])
-        out[mine] = np.sqrt(squares[mine].mean())
-    return out
-
-
-def group_hashes(store: Store, names: Sequence[str]) -> list[str]:
-    """Keyed hashes that tell the same patient, session or recording again, in another store of the data set too."""
-    return [patient_hashes(store.meta["dataset"], store.meta["version"], [name])[0] for name in names]
-
-
-def blocks_of(windows: Windows, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Scaled windows (n, n_times, n_chans) of table rows with their valid steps, a bounded number at a time."""
-    for piece in pieces(rows, max(1, BLOCK_VALUES // (windows.n_times * windows.n_chans))):
-        yield windows.scaled(piece), windows.valid_steps(piece)
-
-
-def covariances_of(windows: Windows, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Covariance matrices (n, n_chans, n_chans) of scaled windows, in blocks."""
-    for x, valid in blocks_of(windows, rows):
-        yield covariances(x, valid)
-
-
-def pieces(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive runs of at most `size` indices."""
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
 
 
 @torch.no_grad()

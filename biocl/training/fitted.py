@@ -19,7 +19,7 @@ class Fitted:
     Attributes
     ----------
     mean, std : ndarray of float64, shape (n_chans,)
-        Of the training windows: ``input_scale: train``.
+        Of the signal in training windows: ``input_scale: train``.
     groups : tuple of str
         Keyed hashes of the training part's patients, sessions or recordings.
     references : ndarray of float64, shape (n_groups, n_chans, n_chans)
@@ -56,9 +56,7 @@ class Fitted:
 
 
 def mean_and_std(blocks: Iterable[Block]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation (divisor n) of each channel over all windows, in float64.
-
-    Each window counts with its valid steps, so a sample that lies in two windows counts twice.
+    """Mean and standard deviation (divisor n) of each channel over all valid steps, in float64.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ Steps = Annotated[int, Field(ge=0)]
 
 
 InputScale = Literal["none", "window", "recording", "trial", "train", "kind"]
+Normalise = Literal["none", "instance", "last"]
 
 
 class AlignSpec(Spec):
