@@ -135,8 +135,9 @@ def our_step(checkout: Path, n_samples: int, precision: str = "float32") -> Step
 
     from biocl.encoders.spec import DilatedCNNSpec
     from biocl.objectives.batch import Batch
+    from biocl.objectives.criterion_spec import CometId, NTXent
     from biocl.objectives.model import Model
-    from biocl.objectives.spec import CometId, ContrastTerm, NTXent
+    from biocl.objectives.spec import ContrastTerm
     from biocl.objectives.terms import make_views, step_loss
     from biocl.randomness import integer_seed
     from biocl.training.averaging import start_average, update_average

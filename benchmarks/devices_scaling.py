@@ -46,7 +46,7 @@ def loss_of(name: str) -> Callable[[Any], Any]:
     from pydantic import TypeAdapter
 
     from biocl.objectives.at_once import at_once_loss
-    from biocl.objectives.spec import AtOnce, Criterion
+    from biocl.objectives.criterion_spec import AtOnce, Criterion
 
     criterion = TypeAdapter[Any](Criterion).validate_python({"name": name})
     assert isinstance(criterion, AtOnce)

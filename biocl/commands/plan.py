@@ -24,9 +24,10 @@ from biocl.experiment import Experiment
 from biocl.objectives.batch import Batch
 from biocl.objectives.comparisons import comparisons
 from biocl.objectives.contradictions import contradictions
+from biocl.objectives.criterion_spec import AtOnce
 from biocl.objectives.model import Model
 from biocl.objectives.pairs import pairs_of_sides
-from biocl.objectives.spec import AtOnce, ContrastTerm
+from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import acting, make_views, needed_views
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition

@@ -10,6 +10,7 @@ from torch import Tensor
 from biocl.errors import UsageError
 from biocl.objectives import criteria
 from biocl.objectives.batch import Ids
+from biocl.objectives.criterion_spec import AtOnce, Cocoa, ColloSSL, MVInfoNCE
 from biocl.objectives.device_selection import (
     Choice,
     choose,
@@ -19,7 +20,6 @@ from biocl.objectives.device_selection import (
     mmd_to_anchor,
 )
 from biocl.objectives.misaligned import misaligned
-from biocl.objectives.spec import AtOnce, Cocoa, ColloSSL, MVInfoNCE
 from biocl.signals.devices import devices_of
 from biocl.views.signal import SignalInfo
 

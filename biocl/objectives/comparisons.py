@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple, TypeVar
 
-from biocl.objectives.spec import AtOnce, ContrastTerm
+from biocl.objectives.criterion_spec import AtOnce
+from biocl.objectives.spec import ContrastTerm
 
 
 class Entry(NamedTuple):

@@ -17,8 +17,9 @@ from biocl.objectives.at_once import at_once_loss, collossl_loss
 from biocl.objectives.batch import Batch, Ids
 from biocl.objectives.comparisons import Comparison, Side, comparisons
 from biocl.objectives.criteria.scores import attached_zero
+from biocl.objectives.criterion_spec import AtOnce, ColloSSL
 from biocl.objectives.pairs import Pairs, pairs_of_sides
-from biocl.objectives.spec import AtOnce, ColloSSL, ContrastTerm
+from biocl.objectives.spec import ContrastTerm
 from biocl.views.signal import SignalInfo
 from biocl.views.view import View
 

@@ -13,10 +13,11 @@ from biocl.encoders.encoder import Encoder
 from biocl.encoders.latents import MAIN, Latents, read_out_of, vec_dim
 from biocl.encoders.spec import DevicesSpec, DualSpec, EncoderSpec
 from biocl.errors import UsageError
+from biocl.objectives.criterion_spec import ColloSSL
 from biocl.objectives.device_selection import POLICIES
 from biocl.objectives.heads import ClassificationHead
 from biocl.objectives.projectors import build_projector
-from biocl.objectives.spec import ColloSSL, ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
 from biocl.signals.recording import Channel
 from biocl.views.view import View
 

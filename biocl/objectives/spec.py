@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from biocl.objectives.criterion_spec import AtOnce, ColloSSL, Criterion
 from biocl.spec import Spec
 
 Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient"]
 Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient", "label-change"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Width = Annotated[int, Field(ge=1)]
 Names = Annotated[list[str], Field(min_length=1)]
 
@@ -25,108 +25,6 @@ DEFAULT_IGNORE: dict[Relation, tuple[Ignored, ...]] = {
 }
 
 LABELS = {"label-change"}  # the one kind that same-time-step heeds: it leaves the whole window out
-
-
-class NTXent(Spec):
-    """Normalised-temperature cross entropy: the two views of one item against all other items."""
-
-    name: Literal["nt-xent"]
-    """Two views of one item against all other items."""
-    similarity: Literal["dot", "cosine"] = "cosine"
-    """dot is the raw dot product, as in TS2Vec and COMET."""
-    temperature: Positive = 0.1
-    """Similarities are divided by it."""
-
-
-class SupCon(Spec):
-    """Supervised contrast: every pair of the relation is positive."""
-
-    name: Literal["sup-con"]
-    """All pairs of the relation against the rest."""
-    temperature: Positive = 0.1
-    """Similarities are divided by it."""
-    self_pair: Literal["exclude", "positive"] = "exclude"
-    """What the two views of one window are to each other."""
-
-
-class CometId(Spec):
-    """COMET's loss over patient or trial ids, as released: order-dependent, self pair in the denominator."""
-
-    name: Literal["comet-id"]
-    """COMET's id loss as released."""
-    temperature: Positive = 0.1
-    """Similarities are divided by it."""
-
-
-class AtOnce(Spec):
-    """A criterion that reads all views, branches or devices of a term at once, rather than two by two."""
-
-    at_once: ClassVar[bool] = True
-
-
-class MVInfoNCE(AtOnce):
-    """InfoNCE over several views or devices: one ratio for each window, all pairs of its views in the numerator."""
-
-    name: Literal["mv-infonce"]
-    """InfoNCE over all views or devices of a window at once, one ratio for each window."""
-    temperature: Positive = 0.5
-    """Similarities are divided by it."""
-    denominator: Literal["all", "cross"] = "all"
-    """all as released: other windows in the same view or device are negatives too; cross in other ones alone."""
-
-
-class MVDHEL(AtOnce):
-    """Alignment across views or devices, spreading inside each: its cost grows linearly with their number."""
-
-    name: Literal["mv-dhel"]
-    """Alignment across all views or devices at once, spreading inside each."""
-    temperature: Positive = 0.5
-    """Similarities are divided by it."""
-
-
-class Cocoa(AtOnce):
-    """COCOA: pairs of devices of a window against other windows of the same device."""
-
-    name: Literal["cocoa"]
-    """All pairs of views or devices of a window against other windows in the same one (COCOA)."""
-    temperature: Positive = 0.1
-    """Similarities are divided by it."""
-
-
-class ColloSSL(AtOnce):
-    """ColloSSL's multi-view contrastive loss: an anchor device, positives among the nearest devices, negatives at other
-    moments."""
-
-    name: Literal["collossl"]
-    """An anchor against chosen devices at the same moment and at others (ColloSSL)."""
-    temperature: Positive = 0.05
-    """Similarities are divided by it."""
-    choose: Literal[
-        "closest-positive-all-negative",
-        "closest-positive-rest-negative",
-        "hard-negative",
-        "harder-negative",
-        "closest-two",
-        "random",
-    ] = "closest-positive-all-negative"
-    """Which devices are positive and which negative, by their distance from the anchor: the nearest and all
-    (published), the nearest and the rest, the nearest and the ranks behind it, the two nearest, or by chance."""
-    by: Literal["magnitude", "embedding"] = "magnitude"
-    """What the distance (MMD) is between: magnitudes of the signals (published), or what the encoder says of them."""
-    at_most: Width = 512
-    """Windows of a batch from which a distance is computed."""
-    weights: Literal["inverse", "none"] = "inverse"
-    """inverse divides a negative device's share by its distance, as published; none counts all alike."""
-    n_negatives: Width = 1
-    """Windows of each negative device for each anchor window."""
-    within: Literal["patient", "other-patient", "any"] = "any"
-    """Whose other moments are negatives; patient as published."""
-    sign: Literal["paper", "released"] = "paper"
-    """released is the public code's, whose similarity is minus the cosine, so that it pulls apart what it should pull
-    together."""
-
-
-Criterion = Annotated[NTXent | SupCon | CometId | MVInfoNCE | MVDHEL | Cocoa | ColloSSL, Field(discriminator="name")]
 
 
 class ContrastTerm(Spec):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from biocl.objectives.spec import AtOnce, ContrastTerm
+from biocl.objectives.criterion_spec import AtOnce
+from biocl.objectives.spec import ContrastTerm
 from biocl.views.spec import Step, ViewSpec
 
 

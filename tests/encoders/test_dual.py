@@ -12,8 +12,9 @@ from biocl.encoders.dual import DualEncoder, FusedLatents
 from biocl.encoders.spec import DualSpec, EncoderSpec
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import free_parameters
+from biocl.objectives.criterion_spec import NTXent
 from biocl.objectives.model import Model
-from biocl.objectives.spec import ContrastTerm, HeadTerm, NTXent
+from biocl.objectives.spec import ContrastTerm, HeadTerm
 from biocl.training.spec import FinetuneSpec
 from biocl.views.view import View
 
