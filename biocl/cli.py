@@ -181,7 +181,7 @@ def finetune(
     seed: Seed = None,
     resume: Resume = False,
 ) -> None:
-    """Fine-tune a pretrained encoder with some labels, and judge it on the test patients."""
+    """Fine-tune a pretrained encoder with some labels, and judge it on the test patients (or evaluate.part)."""
     from biocl.commands.finetune import finetune as run
     from biocl.config import load_experiment
     from biocl.training.run import default_run

@@ -14,7 +14,7 @@ from biocl.evaluation.protocol import PRETRAINED, UNTRAINED
 
 
 def agreements(folds: Sequence[Fold]) -> list[dict[str, Any]]:
-    """Mean cosines over folds of what two devices say, of the test windows; nothing where devices are not read apart.
+    """Mean cosines over folds of what two devices say, of the windows judged; nothing where devices are not read apart.
 
     Parameters
     ----------
@@ -26,9 +26,7 @@ def agreements(folds: Sequence[Fold]) -> list[dict[str, Any]]:
     for arm in (PRETRAINED, *dict.fromkeys(fold.variant for fold in apart if fold.variant), UNTRAINED):
         variant = "" if arm in (PRETRAINED, UNTRAINED) else arm
         found = [
-            agreement(
-                encoder_of(fold, arm), fold.windows, fold.parts["test"], device=fold.device, seed=fold.experiment.seed
-            )
+            agreement(encoder_of(fold, arm), fold.windows, fold.judged, device=fold.device, seed=fold.experiment.seed)
             for fold in apart
             if fold.variant == variant
         ]

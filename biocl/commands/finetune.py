@@ -1,4 +1,4 @@
-"""One fine-tuning: some labels, one mode, judged once on the test patients."""
+"""One fine-tuning: some labels, one mode, judged once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from biocl.commands.evaluate import protocol_name
+from biocl.commands.evaluate import choosing_marks, protocol_name
 from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
 from biocl.commands.setup import check_judged, open_cohort, split_record
 from biocl.commands.study import Fold, draw_for, linear_probe, tuned_model
@@ -55,7 +55,7 @@ def finetune(
     fold = Fold(experiment, cohort, 0, parts, None, resolve_device(device))
     spec = experiment.finetune
     classes = list(cohort.windows.table.classes)
-    check_judged([parts], cohort.windows, classes)
+    check_judged([parts], cohort.windows, classes, experiment.evaluate.part)
     rows, drawn = draw_for(fold, Labelled.make(fold.windows, classes), spec.labels, spec.draw)
     take_pretrained(fold, from_run, out.parent, one_fold=True)
     # Nothing is written before all that may be refused has been looked at.
@@ -70,9 +70,10 @@ def finetune(
         pretrain_inside(fold, run)
     remember_encoders([fold], run)
     data = Labelled.make(fold.windows, classes)  # which are read by the pretraining's scaler and alignment from here on
-    marks = [*cohort.splits[0].marks, *cohort.windows.marks, *fold.marks]
+    part = experiment.evaluate.part
+    marks = [*cohort.splits[0].marks, *cohort.marks, *choosing_marks(part, [spec.mode]), *fold.marks]
     write_json(run / "labels.json", drawn.to_json())
-    test = data.among(parts["test"])
+    test = data.among(fold.judged)
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=-1)
     if spec.mode == "linear":
         features = fold.features(PRETRAINED)
@@ -84,7 +85,7 @@ def finetune(
         model = tuned_model(fold, data, rows, cell, on_log=log.write)
         proba = predict(model, data, test, device=fold.device)
         save_tuned(run / "classifier", model.state_dict(), fold.windows.known)
-    # The classifier is chosen and saved; only now are predictions held against test labels.
+    # The classifier is chosen and saved; only now are predictions held against labels.
     return judge(run, experiment, fold, data, test, proba, [*marks, *([drawn.mark()] if drawn.mark() else [])])
 
 
@@ -117,7 +118,7 @@ def judge(
     marks: list[str],
 ) -> str:
     """Metrics with intervals over patients (see `units_to_resample`), predictions per window and patient, the table."""
-    table = fold.windows.table
+    table, part = fold.windows.table, experiment.evaluate.part
     y = data.labels(test)
     patients = np.array(table.names["patient"])[table.rows["patient"][test]]
     own = metrics_by_unit(y, proba, patients, data.classes)
@@ -131,6 +132,7 @@ def judge(
         run / "results.json",
         {
             "protocol": protocol_name(experiment, fold.cohort, fold.number),
+            "part": part,
             "marks": marks,
             "labels": experiment.finetune.labels,
             "mode": experiment.finetune.mode,
@@ -145,8 +147,8 @@ def judge(
     lines = [
         f"protocol: {protocol_name(experiment, fold.cohort, fold.number)}",
         *(f"MARKED: {mark}" for mark in marks),
-        f"{experiment.finetune.mode} fine-tuning with {experiment.finetune.labels} labelled; {len(own)} test patients, "
-        f"{len(test)} windows; [bootstrap interval over {word}]",
+        f"{experiment.finetune.mode} fine-tuning with {experiment.finetune.labels} labelled; {len(own)} {part} "
+        f"patients, {len(test)} windows; [bootstrap interval over {word}]",
         markdown(
             ["metric", "over windows", f"mean over {word}"],
             [

@@ -93,7 +93,7 @@ def described_reading(cohort: Cohort) -> str:
     words = [f"input_scale {cohort.windows.scale}"]
     if align is not None:
         words.append(f"{align.kind} alignment, {align.mode}, per {align.per}")
-    return "; ".join([*words, *(f"MARKED: {mark}" for mark in cohort.windows.marks)])
+    return "; ".join([*words, *(f"MARKED: {mark}" for mark in cohort.marks)])
 
 
 def describe_terms(experiment: Experiment, cohort: Cohort, batch: Batch, model: Model) -> dict[str, Any]:
@@ -197,7 +197,8 @@ def time_evaluation(
     inside += [pretraining_s] if n_folds > 1 and len(others) < len(trained_folds(arms)) else []
     class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
     for classes in class_sets:
-        check_judged([cohort.parts(number) for number in range(len(cohort.splits))], cohort.windows, classes)
+        every = [cohort.parts(number) for number in range(len(cohort.splits))]
+        check_judged(every, cohort.windows, classes, experiment.evaluate.part)
     model = build_model(experiment, cohort.windows, terms=[]).to(device)
     some = evenly(fold.used, 2048)
     embed_s = seconds(lambda: embed(model, fold.windows, some, device=device)) / len(some)
@@ -212,7 +213,7 @@ def time_evaluation(
         key = (cell.labels, cell.mode, arm)
         if key not in timed:
             timed[key] = (
-                embed_s * len(fold.parts["test"]) + (0 if cell.labels == "all" else pretraining_s)
+                embed_s * len(fold.judged) + (0 if cell.labels == "all" else pretraining_s)
                 if cell.mode == "joint"
                 else time_cell(arms[cell.devices, ""][0], Cell(cell.classes, cell.labels, 0, cell.mode, arm), embed_s)
             )
@@ -239,7 +240,7 @@ def time_tables(fold: Fold, planned: list[Cell], n_draws: int) -> float:
     for cell in planned:
         if cell.classes not in per_task:
             data = Labelled.make(fold.windows, list(cell.classes))
-            test = data.among(fold.parts["test"])
+            test = data.among(fold.judged)
             proba = np.random.default_rng(0).random((len(test), len(cell.classes)))
             per_task[cell.classes] = seconds(
                 partial(bootstrap_metrics, data.labels(test), proba, data.patients(test), cell.classes, n_draws=n_draws)
@@ -253,7 +254,7 @@ def time_cell(fold: Fold, cell: Cell, embed_s: float) -> float:
         return 0.0
     data = Labelled.make(fold.windows, list(cell.classes))
     rows, _ = draw_for(fold, data, cell.labels, cell.draw)
-    test = data.among(fold.parts["test"])
+    test = data.among(fold.judged)
     if cell.mode in ("linear", FLOOR_MODE):
         features = fold.features(cell.arm)
         fit = partial(linear_probe, fold, data, rows, features, cell.draw, classifier_of(cell.arm))

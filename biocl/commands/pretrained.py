@@ -30,7 +30,7 @@ def take_pretrained(fold: Fold, from_run: Path | None, folder: Path, *, one_fold
     UsageError
         `from_run` is not the run folder of a pretraining, or it is one run for several folds.
     LeakageError
-        The encoder was trained on test patients.
+        The encoder was trained on patients who are judged.
     """
     if from_run is not None:
         if not (from_run / "checkpoints").is_dir():
@@ -168,7 +168,9 @@ def whose_reference(align: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def check_unseen(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
-    """Refuse an encoder that was trained on a test patient, or return the mark for every table.
+    """Refuse an encoder that was trained on a patient who is judged, or return the mark for every table.
+
+    Validation patients may be judged by an encoder that saw them as such: nothing of it was fitted to them.
 
     In the scopes time and trial a patient is on several sides by name; an encoder of this very split saw of
     it what the split leaves to training, and is marked. An encoder of another split is refused.
@@ -180,30 +182,30 @@ def check_unseen(state: dict[str, Any], fold: Fold, run: Path) -> list[str]:
     """
     meta, table = fold.windows.store.meta, fold.windows.table
     trained = set(state["patients"])
-    tested = sorted({table.names["patient"][i] for i in np.unique(table.rows["patient"][fold.parts["test"]])})
+    tested = sorted({table.names["patient"][i] for i in np.unique(table.rows["patient"][fold.judged])})
     seen = [name for name in tested if patient_hashes(meta["dataset"], meta["version"], [name])[0] in trained]
-    split = fold.cohort.splits[fold.number]
+    split, part = fold.cohort.splits[fold.number], fold.experiment.evaluate.part
     allowed = seen if split.scope != "patient" and same_split(fold, run) else split.allow_shared
     unexpected = [name for name in seen if name not in allowed]
     if unexpected and not fold.experiment.evaluate.allow_seen:
         raise LeakageError(
-            f"The encoder was pretrained on {len(unexpected)} of {len(tested)} test patients: "
+            f"The encoder was pretrained on {len(unexpected)} of {len(tested)} {part} patients: "
             + ", ".join(unexpected[:8]),
             "--from",
             "Pretrain on this split's training patients, or set evaluate.allow_seen: true, which marks every table",
         )
-    return [SEEN + ", ".join(seen)] if seen else []
+    return [SEEN.format(part) + ", ".join(seen)] if seen else []
 
 
-SEEN = "NOT patient-independent: pretrained on test patients "
+SEEN = "NOT patient-independent: pretrained on {} patients "
 
 
-def joined_marks(marks: Iterable[str]) -> list[str]:
-    """Each mark once, and the test patients whom the encoders of several folds were trained on in one."""
-    every = list(dict.fromkeys(marks))
-    seen = [name for mark in every if mark.startswith(SEEN) for name in mark.removeprefix(SEEN).split(", ")]
-    return [mark for mark in every if not mark.startswith(SEEN)] + (
-        [SEEN + ", ".join(dict.fromkeys(seen))] if seen else []
+def joined_marks(marks: Iterable[str], part: str = "test") -> list[str]:
+    """Each mark once, and the patients judged whom the encoders of several folds were trained on in one."""
+    every, said = list(dict.fromkeys(marks)), SEEN.format(part)
+    seen = [name for mark in every if mark.startswith(said) for name in mark.removeprefix(said).split(", ")]
+    return [mark for mark in every if not mark.startswith(said)] + (
+        [said + ", ".join(dict.fromkeys(seen))] if seen else []
     )
 
 

@@ -32,7 +32,13 @@ Row = tuple[tuple[str, ...], str, str, str]
 
 @dataclass(frozen=True)
 class Tested:
-    """The test windows of a task, in an order that all repeats of the split share.
+    """The windows of a task that are judged, in an order that all repeats of the split share.
+
+    Test patients are judged once in every draw of the whole split. Validation patients (``evaluate.part``) are drawn
+    anew in every fold, so that one may be judged by several folds and another by none: rows are then the windows of all
+    folds, one fold after another, and a patient's value is the mean over the folds that held the patient out, whose
+    classifiers differ. A patient is still one patient: of a window that stands there m times each row counts 1/m in
+    what is pooled, and intervals resample patients with all their rows.
 
     Attributes
     ----------
@@ -46,6 +52,10 @@ class Tested:
         Which fold tests a window in each repeat.
     order : tuple of numpy.ndarray of int, one for each repeat, each of shape (n,)
         Puts the windows of a repeat's folds, one fold after another, in the shared order.
+    share : numpy.ndarray, shape (n,), or None
+        How much each row counts, where folds judge the same windows; None where each stands once.
+    n_times : (int, int)
+        The least and the largest number of folds that judge a window (repeats of the split apart).
     """
 
     y: np.ndarray
@@ -54,14 +64,16 @@ class Tested:
     word: str
     fold: np.ndarray
     order: tuple[np.ndarray, ...]
+    share: np.ndarray | None = None
+    n_times: tuple[int, int] = (1, 1)
 
 
 def tested_windows(folds: Sequence[Fold], classes: tuple[str, ...]) -> Tested:
-    """The test windows of a task: fold after fold, or as the table has them where the split is repeated."""
+    """The windows of a task that are judged: fold after fold, or as the table has them where the split is repeated."""
     table = folds[0].windows.table
     own: dict[int, list[tuple[int, np.ndarray]]] = {}
     for fold in folds:
-        rows = Labelled.make(fold.windows, list(classes)).among(fold.parts["test"])
+        rows = Labelled.make(fold.windows, list(classes)).among(fold.judged)
         own.setdefault(repeat_of(fold), []).append((fold.number, rows))
     rows_of = [np.concatenate([rows for _, rows in own[repeat]]) for repeat in sorted(own)]
     numbers = [np.concatenate([np.full(len(rows), n) for n, rows in own[repeat]]) for repeat in sorted(own)]
@@ -72,12 +84,15 @@ def tested_windows(folds: Sequence[Fold], classes: tuple[str, ...]) -> Tested:
     patients = np.array(table.names["patient"])[data.patients(rows)]
     word, unit = units_to_resample(folds[0].cohort.splits[folds[0].number].scope, patients, table.rows["trial"][rows])
     fold_of = np.stack([fold[places] for fold, places in zip(numbers, order, strict=True)])
-    return Tested(data.labels(rows), patients, unit, word, fold_of, order)
+    times = np.bincount(rows)[rows]
+    share = 1 / times if (times > 1).any() else None
+    n_times = (int(times.min()), int(times.max())) if len(times) else (1, 1)
+    return Tested(data.labels(rows), patients, unit, word, fold_of, order, share, n_times)
 
 
 def repeat_of(fold: Fold) -> int:
-    """Which draw of the whole split a fold belongs to."""
-    return fold.cohort.splits[fold.number].repeat
+    """Which draw of the whole split a fold belongs to; all are one where each fold's validation patients are judged."""
+    return fold.cohort.splits[fold.number].repeat if fold.experiment.evaluate.part == "test" else 0
 
 
 def predictions_by_row(
@@ -105,11 +120,18 @@ def own_metric(y: np.ndarray, patients: np.ndarray) -> str:
     return "accuracy" if has_one_label(y, patients) else "macro_f1"
 
 
-def patient_scores(y: np.ndarray, proba: np.ndarray, patients: np.ndarray, classes: Sequence[str]) -> dict[Any, float]:
-    """Each patient's (or trial's) own score (see `own_metric`), averaged over draws and repeats of the split."""
+def patient_scores(
+    y: np.ndarray, proba: np.ndarray, patients: np.ndarray, classes: Sequence[str], fold: np.ndarray | None = None
+) -> dict[Any, float]:
+    """Each patient's (or trial's) own score (see `own_metric`), averaged over draws and repeats of the split.
+
+    Where folds (n,) judge the same windows, the score of each is one more to be averaged.
+    """
     metric = own_metric(y, patients)
-    tables = [own_scores(y, draw, patients, classes, metric) for draw in proba]
-    return {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}
+    apart = [slice(None)] if fold is None else [fold == one for one in np.unique(fold)]
+    tables = [own_scores(y[rows], draw[rows], patients[rows], classes, metric) for draw in proba for rows in apart]
+    names = sorted({name for table in tables for name in table})
+    return {name: float(np.mean([table[name] for table in tables if name in table])) for name in names}
 
 
 def patient_level(
@@ -119,25 +141,38 @@ def patient_level(
     classes: Sequence[str],
     n_draws: int,
     fold: np.ndarray | None = None,
+    share: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Metrics with one row a patient (or trial), by aggregation; empty where one has windows of several labels.
 
     A patient whom several repeats of the split test has one aggregate in each of them, since each is a classifier's
-    verdict of its own; the repeats' metrics are averaged. `fold` is (n_repeats, n), for draws in their order again.
+    verdict of its own; the repeats' metrics are averaged. So has one whom several folds judge, each of which then
+    counts its `share` (n,). `fold` is (n_repeats, n), for draws in their order again.
     """
     if not has_one_label(y, patients):
         return {}
     found: dict[str, Any] = {}
+    verdict = patients
+    if share is not None and fold is not None:
+        verdict = np.unique(np.stack([codes_of(patients), codes_of(fold[0])], axis=1), axis=0, return_inverse=True)[1]
+        verdict = verdict.reshape(-1)
+    first = np.unique(verdict, return_index=True)[1]
     folds = None
     if fold is not None and len(np.unique(fold)) > 1:
-        folds = np.tile([fold_of_units(one, patients) for one in fold], (len(proba) // len(fold), 1))
+        folds = np.tile([fold_of_units(one, verdict) for one in fold], (len(proba) // len(fold), 1))
+    shares = None if share is None else share[first]
     for how in AGGREGATIONS:
-        per_draw = [aggregate(y, draw, patients, how) for draw in proba]
-        names, labels, _ = per_draw[0]
-        scores = np.stack([one[2] for one in per_draw])
-        intervals = bootstrap_metrics(labels, scores, names, classes, fold=folds, n_draws=n_draws)
+        scores = np.stack([aggregate(y, draw, verdict, how)[2] for draw in proba])
+        intervals = bootstrap_metrics(
+            y[first], scores, patients[first], classes, fold=folds, share=shares, n_draws=n_draws
+        )
         found[how] = {name: interval.to_json() for name, interval in intervals.items()}
     return found
+
+
+def codes_of(names: np.ndarray) -> np.ndarray:
+    """Numbers that stand for names, in their order."""
+    return np.asarray(np.unique(names, return_inverse=True)[1])
 
 
 def tabulate(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_draws: int) -> dict[str, Any]:
@@ -177,10 +212,11 @@ def tabulate_one(
         classes, labels, mode, arm = row
         test = tested[classes]
         y, units, n_repeats = test.y, test.unit, len(test.fold)
+        again = None if test.share is None else test.fold[0]
         several = len(np.unique(test.fold)) > 1
         fold = np.tile(test.fold, (len(proba) // n_repeats, 1)) if several else None
-        scores[row] = patient_scores(y, proba, units, classes)
-        resampled[row] = resample_metrics(y, proba, units, classes, fold=fold, n_draws=n_draws)
+        scores[row] = patient_scores(y, proba, units, classes, again)
+        resampled[row] = resample_metrics(y, proba, units, classes, fold=fold, share=test.share, n_draws=n_draws)
         rows.append(
             {
                 "classes": list(classes),
@@ -190,6 +226,8 @@ def tabulate_one(
                 "title": title_of(mode, arm),
                 "n_draws": len(proba) // n_repeats,
                 "n_repeats": n_repeats,
+                "part": folds[0].experiment.evaluate.part,
+                "n_times": list(test.n_times),
                 "n_test_patients": len(np.unique(test.patient)),
                 "unit": test.word,
                 "n_folds": len(np.unique(test.fold)),
@@ -201,7 +239,7 @@ def tabulate_one(
                 # A trial of one window is that window.
                 "patient_level": {}
                 if test.word == "trials" and len(scores[row]) == len(y)
-                else patient_level(y, proba, units, classes, n_draws, test.fold),
+                else patient_level(y, proba, units, classes, n_draws, test.fold, test.share),
             }
         )
     differences = []
@@ -250,7 +288,7 @@ def compared(rows: Sequence[Row], variants: Collection[str] = ()) -> list[tuple[
 
 
 def patient_lines(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path) -> str:
-    """``predictions.csv``: one line per cell and test patient."""
+    """``predictions.csv``: one line per cell and patient who is judged."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(

@@ -11,6 +11,7 @@ import torch
 
 from biocl.commands.prepare import open_store, window_table, windows_spec
 from biocl.errors import DataError, UsageError
+from biocl.evaluation.spec import Judged
 from biocl.experiment import DataSpec, Experiment
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
@@ -26,18 +27,30 @@ from biocl.training.fitted import Fitted
 from biocl.training.loop import EpochPlan
 from biocl.views.requirements import check_views
 
+INNER = "inner validation patients: for choosing, not for reporting"
+
 
 @dataclass(frozen=True)
 class Cohort:
-    """Windows and the splits of a configuration; `event_s` is where the event stands in an event window."""
+    """Windows and the splits of a configuration.
+
+    `event_s` is where the event stands in an event window; `part` is the part of a split that is judged.
+    """
 
     windows: Windows
     splits: list[Split]
     event_s: float | None = None
+    part: Judged = "test"
 
     def parts(self, fold: int = 0) -> dict[str, np.ndarray]:
-        """Table rows of train, validation and test."""
-        return assign(self.splits[fold], self.windows.table)
+        """Table rows of train, validation and test; there is no test where validation patients are judged."""
+        rows = assign(self.splits[fold], self.windows.table)
+        return {name: mine for name, mine in rows.items() if name != "test" or self.part == "test"}
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What every table of results has to say of how windows are read, and of who is judged."""
+        return (*self.windows.marks, *((INNER,) if self.part == "validation" else ()))
 
     def for_fold(self, fold: int, fitted: Fitted | None = None) -> Cohort:
         """The cohort whose windows are read as one fold reads them.
@@ -61,7 +74,8 @@ def open_cohort(experiment: Experiment) -> Cohort:
     check_signal(experiment, windows)
     known = bool(store.meta.get("patients_known", True))
     splits = make_splits(experiment.split, table, store.splits, patients_known=known)
-    return Cohort(windows, splits, cut.before_s if isinstance(cut, EventWindows) else None)
+    event_s = cut.before_s if isinstance(cut, EventWindows) else None
+    return Cohort(windows, splits, event_s, experiment.evaluate.part)
 
 
 def chosen_devices(data: DataSpec) -> tuple[str, ...] | None:
@@ -69,8 +83,10 @@ def chosen_devices(data: DataSpec) -> tuple[str, ...] | None:
     return None if data.devices is None else tuple(data.devices)
 
 
-def check_judged(parts: Sequence[Mapping[str, np.ndarray]], windows: Windows, classes: Sequence[str]) -> None:
-    """A study needs test windows of its task in at least one fold.
+def check_judged(
+    parts: Sequence[Mapping[str, np.ndarray]], windows: Windows, classes: Sequence[str], part: str
+) -> None:
+    """A study needs windows of its task, in at least one fold, in the part that is judged.
 
     Raises
     ------
@@ -79,16 +95,24 @@ def check_judged(parts: Sequence[Mapping[str, np.ndarray]], windows: Windows, cl
     """
     names = windows.table.names["label"]
     wanted = [number for number, name in enumerate(names) if name in classes]
-    if not any(np.isin(windows.table.rows["label"][one["test"]], wanted).any() for one in parts):
+    if part == "validation" and not any(len(one[part]) for one in parts):
         raise DataError(
-            f"The test part has no window of {', '.join(classes) or 'any class'}, so nothing can be judged",
+            "The split has no validation patients, and evaluate.part: validation judges on nobody else",
             "split",
-            "List test patients with such windows in the split file, or check data.classes",
+            "Set split.validation (or the second of split.fractions, or validation in the split file) above 0",
+        )
+    if not any(np.isin(windows.table.rows["label"][one[part]], wanted).any() for one in parts):
+        raise DataError(
+            f"The {part} part has no window of {', '.join(classes) or 'any class'}, so nothing can be judged",
+            "split",
+            f"List {part} patients with such windows in the split file, or check data.classes",
         )
 
 
 def check_repeats(parts: Sequence[Mapping[str, np.ndarray]], splits: Sequence[Split]) -> None:
     """All draws of a repeated split test the same windows, so that their scores can be averaged.
+
+    Where validation patients are judged, every fold's count for themselves (see `biocl.commands.results.Tested`).
 
     Raises
     ------
@@ -97,9 +121,10 @@ def check_repeats(parts: Sequence[Mapping[str, np.ndarray]], splits: Sequence[Sp
     """
     tested: dict[int, list[np.ndarray]] = {}
     for one, split in zip(parts, splits, strict=True):
-        tested.setdefault(split.repeat, []).append(one["test"])
+        if "test" in one:
+            tested.setdefault(split.repeat, []).append(one["test"])
     rows = {repeat: np.sort(np.concatenate(several)) for repeat, several in tested.items()}
-    first = min(rows)
+    first = min(rows, default=0)
     for repeat, mine in rows.items():
         if not np.array_equal(mine, rows[first]):
             raise UsageError(

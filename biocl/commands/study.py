@@ -66,7 +66,12 @@ class Fold:
     @property
     def used(self) -> np.ndarray:
         """Table rows whose features a probe may need."""
-        return np.sort(np.concatenate([self.parts["train"], self.parts["test"]]))
+        return np.sort(np.concatenate([self.parts["train"], self.judged]))
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Table rows of those who are judged: test patients, or validation patients (``evaluate.part``)."""
+        return self.parts[self.experiment.evaluate.part]
 
     @cached_property
     def seen_by_floors(self) -> FloorWindows:
@@ -101,7 +106,7 @@ class Fold:
             self.__dict__.pop(made, None)
 
     def features(self, arm: str) -> np.ndarray:
-        """Probe features (n_table, n_features) of an arm, NaN for rows outside train and test; kept."""
+        """Probe features (n_table, n_features) of an arm, NaN for rows that are not `used`; kept."""
         if arm not in self.known:
             self.known[arm] = arm_features(self, arm)
         return self.known[arm]
@@ -173,10 +178,10 @@ def draw_for(fold: Fold, data: Labelled, labels: str, draw: int) -> tuple[np.nda
 
 
 def predict_cell(fold: Fold, cell: Cell) -> np.ndarray:
-    """Class probabilities of the fold's test windows; test labels only choose which windows belong to the task."""
+    """Class probabilities of the windows that a fold judges, whose labels only choose those that belong to the task."""
     data = Labelled.make(fold.windows, list(cell.classes))
     rows, _ = draw_for(fold, data, cell.labels, cell.draw)
-    test = data.among(fold.parts["test"])
+    test = data.among(fold.judged)
     if len(test) == 0:
         return np.empty((0, len(data.classes)))
     if cell.arm == "majority":

@@ -24,16 +24,16 @@ def format_results(results: Mapping[str, Any]) -> str:
         on = "" if named == [("all",)] else f"devices {' + '.join(rows[0]['devices'])}, "
         blocks.append(on + header_of(rows[0]))
         blocks += table_of(rows, pairs)
-    blocks += agreement_of(results.get("agreement", ()))
+    blocks += agreement_of(results.get("agreement", ()), results.get("part", "test"))
     return "\n\n".join(blocks)
 
 
-def agreement_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What two devices say of a test window, next to what they say of different ones; nothing where none was asked."""
+def agreement_of(rows: Sequence[Mapping[str, Any]], part: str = "test") -> list[str]:
+    """What two devices say of a judged window, next to what they say of different ones; nothing if none was asked."""
     if not rows:
         return []
     return [
-        "cosine of what two devices say of one test window, and of different windows of the same patient",
+        f"cosine of what two devices say of one {part} window, and of different windows of the same patient",
         markdown(
             ["encoder", "same moment", "other moments", "difference"],
             [
@@ -93,9 +93,10 @@ def each_value(line: Mapping[str, Any]) -> str:
 
 
 def header_of(row: Mapping[str, Any]) -> str:
-    """What stands over a table: the task, who is tested, what intervals are over, and how folds and repeats enter."""
-    n, unit = row["n_test_patients"], row["unit"]
-    people = f"{n} test patient{'s' * (n != 1)}"
+    """What stands over a table: the task, who is judged, what intervals are over, and how folds and repeats enter."""
+    n, unit, inner = row["n_test_patients"], row["unit"], row["part"] == "validation"
+    people = f"{n} {'inner validation' if inner else 'test'} patient{'s' * (n != 1)}"
+    people += " (for choosing, not for reporting)" * inner
     over = unit if unit == "patients" else f"{unit} of {n} patient{'s' * (n != 1)}"
     level = row["metrics"]["macro_f1"]["level"]
     interval = f"[{level:.0%} bootstrap interval over {over}]"
@@ -104,6 +105,9 @@ def header_of(row: Mapping[str, Any]) -> str:
         "too few for an interval: each one's value, and the median" if row.get("patients") else interval,
         f"metrics over windows unless {unit} are named",
     ]
+    if max(row["n_times"]) > 1:
+        times = " to ".join(str(number) for number in dict.fromkeys(row["n_times"]))
+        words.append(f"each judged in {times} folds, whose mean counts")
     if row["n_repeats"] > 1:
         words.append(f"means of {row['n_repeats']} draws of the folds")
     if row["n_folds"] > 1 and row["n_complete_folds"]:

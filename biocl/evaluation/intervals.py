@@ -158,6 +158,7 @@ def resample_metrics(
     classes: Sequence[str],
     *,
     fold: ArrayLike | None = None,
+    share: ArrayLike | None = None,
     n_draws: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -174,12 +175,14 @@ def resample_metrics(
     classes : sequence of str
     fold : array-like, shape (n,) or (n_repeats, n), optional
         Which fold's classifier scored each window, in every repeat; see `biocl.evaluation.within_folds`.
+    share : array-like, shape (n,), optional
+        How much each row counts, where several folds scored the same windows.
     n_draws : int
     level : float
     seed : int
     """
     weights, codes = _weights(patient, n_draws, seed)
-    return Resampled(_repeated(y, proba, codes, weights, classes, fold), weights.shape[1], level, seed)
+    return Resampled(_repeated(y, proba, codes, weights, classes, fold, share), weights.shape[1], level, seed)
 
 
 def bootstrap_metrics(
@@ -189,6 +192,7 @@ def bootstrap_metrics(
     classes: Sequence[str],
     *,
     fold: ArrayLike | None = None,
+    share: ArrayLike | None = None,
     n_draws: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -200,7 +204,8 @@ def bootstrap_metrics(
     dict of str to Interval
         The keys of `biocl.evaluation.metrics.METRICS`.
     """
-    return resample_metrics(y, proba, patient, classes, fold=fold, n_draws=n_draws, level=level, seed=seed).intervals()
+    keys: dict[str, Any] = {"fold": fold, "share": share, "n_draws": n_draws, "level": level, "seed": seed}
+    return resample_metrics(y, proba, patient, classes, **keys).intervals()
 
 
 def pooled_difference(a: Resampled, b: Resampled) -> dict[str, PairedDifference]:
@@ -331,6 +336,7 @@ def _repeated(
     weights: Floats,
     classes: Sequence[str],
     fold: ArrayLike | None = None,
+    share: ArrayLike | None = None,
 ) -> dict[str, Floats]:
     """Metrics under every weighting, averaged over the repeats in which they are defined."""
     repeats = np.asarray(proba, dtype=np.float64)
@@ -342,8 +348,9 @@ def _repeated(
             "Give (n, n_classes), or (n_repeats, n, n_classes) for repeats on the same windows",
         )
     folds = [None] * len(repeats) if fold is None else np.broadcast_to(np.asarray(fold), repeats.shape[:2])
+    counts = None if share is None else np.asarray(share, dtype=np.float64)
     tables = [
-        metrics_over_folds(*checked(y, one, len(classes)), codes, weights, own)
+        metrics_over_folds(*checked(y, one, len(classes)), codes, weights, own, counts)
         for one, own in zip(repeats, folds, strict=True)
     ]
     return {metric: mean_of_defined([table[metric] for table in tables]) for metric in METRICS}

@@ -220,9 +220,14 @@ def weighted_metrics(y: Integers, proba: Floats, unit: Integers, weights: ArrayL
     return weighted_counts(y, proba, unit, w) | weighted_areas(y, proba, unit, w)
 
 
-def weighted_counts(y: Integers, proba: Floats, unit: Integers, weights: Floats) -> dict[str, Floats]:
-    """The metrics that look at predictions only: accuracy and macro precision, recall and F1."""
-    tables = confusion_by_unit(y, proba.argmax(axis=1), unit, weights.shape[1], proba.shape[1])
+def weighted_counts(
+    y: Integers, proba: Floats, unit: Integers, weights: Floats, share: Floats | None = None
+) -> dict[str, Floats]:
+    """The metrics that look at predictions only: accuracy and macro precision, recall and F1.
+
+    `share` (n,) is how much each row counts beside its unit's weight, as of a window that stands there several times.
+    """
+    tables = confusion_by_unit(y, proba.argmax(axis=1), unit, weights.shape[1], proba.shape[1], share)
     return metrics_from_confusion(np.tensordot(weights, tables.astype(np.float64), axes=1))
 
 
@@ -234,10 +239,12 @@ def weighted_areas(y: Integers, proba: Floats, unit: Integers, weights: Floats) 
     return {"auroc": mean_of_defined(auroc), "auprc": mean_of_defined(auprc)}
 
 
-def confusion_by_unit(y: Integers, predicted: Integers, unit: Integers, n_units: int, n_classes: int) -> Integers:
-    """Confusion matrices ``(n_units, n_classes, n_classes)``: rows true, columns predicted."""
+def confusion_by_unit(
+    y: Integers, predicted: Integers, unit: Integers, n_units: int, n_classes: int, share: Floats | None = None
+) -> NDArray[Any]:
+    """Confusion matrices ``(n_units, n_classes, n_classes)``: rows true, columns predicted; each row counts `share`."""
     cell = (unit * n_classes + y) * n_classes + predicted
-    counts = np.bincount(cell, minlength=n_units * n_classes**2)
+    counts = np.bincount(cell, share, n_units * n_classes**2)
     return counts.reshape(n_units, n_classes, n_classes)
 
 

@@ -14,6 +14,7 @@ from biocl.training.spec import InputScale
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Judged = Literal["test", "validation"]
 
 
 class ProbeSpec(Spec):
@@ -49,8 +50,11 @@ class ProbeSpec(Spec):
 
 
 class EvaluateSpec(Spec):
-    """A protocol: which tasks, how many labels, how they are used, and what is compared."""
+    """A protocol: who is judged, on which tasks, by how many labels, how they are used, and what is compared."""
 
+    part: Judged = "test"
+    """Who is judged. validation makes every table of the inner validation patients of each fold, and test patients are
+    not read at all: for choosing between methods, not for reporting. Tables say so."""
     class_sets: list[list[str]] | None = None
     """Tasks, each a list of classes of data.classes; windows of other classes are left out of a task.
     Default: one task with all classes."""
@@ -80,9 +84,9 @@ class EvaluateSpec(Spec):
     Floors that do not look at the signal are shown once; a floor of nothing but levels is left out of z-scored
     windows. Default: as the encoder sees the windows, alignment included."""
     bootstrap_draws: Count = 1000
-    """Resamples of the test patients."""
+    """Resamples of the patients who are judged."""
     allow_seen: bool = False
-    """Evaluate although test patients were trained on; every table is then marked."""
+    """Evaluate although patients who are judged were trained on; every table is then marked."""
 
     @field_validator("labels", mode="before")
     @classmethod

@@ -25,7 +25,12 @@ from biocl.evaluation.metrics import (
 
 
 def metrics_over_folds(
-    y: Integers, proba: Floats, unit: Integers, weights: ArrayLike, fold: NDArray[Any] | None
+    y: Integers,
+    proba: Floats,
+    unit: Integers,
+    weights: ArrayLike,
+    fold: NDArray[Any] | None,
+    share: Floats | None = None,
 ) -> dict[str, Floats]:
     """`biocl.evaluation.metrics.weighted_metrics`, with AUROC and AUPRC within folds if there are several.
 
@@ -35,11 +40,14 @@ def metrics_over_folds(
         As in `weighted_metrics`.
     fold : numpy.ndarray, shape (n,), or None
         Which fold's classifier scored each row.
+    share : numpy.ndarray, shape (n,), optional
+        How much each row counts where several folds score the same windows: one by the number of those that do. Within
+        a fold a window stands once, so that AUROC and AUPRC need none.
     """
     w = np.asarray(weights, dtype=np.float64)
     if fold is None or len(np.unique(fold)) < 2:
         return weighted_metrics(y, proba, unit, w)
-    return weighted_counts(y, proba, unit, w) | areas_within_folds(y, proba, unit, w, fold)
+    return weighted_counts(y, proba, unit, w, share) | areas_within_folds(y, proba, unit, w, fold)
 
 
 def areas_within_folds(

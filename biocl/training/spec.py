@@ -37,7 +37,7 @@ class AlignSpec(Spec):
         seen = {"online": "so far", "transductive": "all together"}
         if self.mode == "inductive":
             return ()
-        return (f"{self.mode} alignment: uses the test patients' own unlabelled windows, {seen[self.mode]}",)
+        return (f"{self.mode} alignment: uses the own unlabelled windows of the patients judged, {seen[self.mode]}",)
 
 
 class UniformAverage(Spec):

@@ -135,7 +135,7 @@ def test_evaluating_with_the_run_and_its_mark(pretrained: Path, tmp_path: Path) 
     assert "alignment" not in text
     words = [FITTED[0], TRANSDUCTIVE, *SHORT, *STUDY]
     text = evaluate(load_experiment(Path("demo"), words), pretrained, tmp_path / "transductive")
-    assert "MARKED: transductive alignment: uses the test patients' own unlabelled windows" in text
+    assert "MARKED: transductive alignment: uses the own unlabelled windows of the patients judged" in text
     assert "transductive alignment" in text.splitlines()[0]
     assert any("transductive" in mark for mark in read_json(tmp_path / "transductive" / "results.json")["marks"])
     split = read_json(tmp_path / "transductive" / "split.json")["folds"][0]

@@ -115,3 +115,21 @@ def test_pooled_difference_shares_its_resamples() -> None:
     better = pooled_difference(arms[0], arms[2])["macro_f1"]
     assert better.low > 0
     assert better.p is None
+
+
+def test_rows_of_one_window_count_their_share() -> None:
+    """A window that three classifiers scored alike, each row a third, is that window; otherwise their mean matrix."""
+    rng = np.random.default_rng(0)
+    y, proba, patient = rng.integers(0, 2, 80), rng.dirichlet([1, 1], 80), np.repeat(np.arange(8), 10)
+    again = np.r_[np.arange(80), np.arange(20), np.arange(10)]
+    share = 1 / np.bincount(again)[again]
+    counted = ("accuracy", "macro_f1", "macro_recall")
+    once = bootstrap_metrics(y, proba, patient, ["a", "b"], n_draws=50)
+    fold = np.r_[np.zeros(80), np.ones(20), np.full(10, 2)]
+    keys = {"fold": fold, "n_draws": 50}
+    several = bootstrap_metrics(y[again], proba[again], patient[again], ["a", "b"], share=share, **keys)
+    plain = bootstrap_metrics(y[again], proba[again], patient[again], ["a", "b"], **keys)
+    for name in counted:
+        assert several[name].value == pytest.approx(once[name].value)
+        assert (several[name].low, several[name].high) == pytest.approx((once[name].low, once[name].high))
+        assert plain[name].value != pytest.approx(once[name].value)
