@@ -22,7 +22,7 @@ from biocl.evaluation.intervals import bootstrap_metrics
 from biocl.evaluation.protocol import FLOOR_MODE, UNTRAINED, Cell, cells
 from biocl.experiment import Experiment
 from biocl.objectives.batch import Batch
-from biocl.objectives.comparisons import comparisons
+from biocl.objectives.comparisons import Comparison
 from biocl.objectives.contradictions import contradictions
 from biocl.objectives.criterion_spec import AtOnce
 from biocl.objectives.model import Model
@@ -108,28 +108,29 @@ def describe_terms(experiment: Experiment, cohort: Cohort, batch: Batch, model: 
         seed_of=partial(integer_seed, experiment.seed, "plan"),
         signal=cohort.windows.signal,
     )
-    branches = list(model.branch_dims)
+    branches, devices = list(model.branch_dims), list(model.device_dims)
     n_steps = model.encoder.n_steps(cohort.windows.n_times)
     return {
         "terms": [
-            describe_term(term, batch, [views[name] for name in term.views], branches, n_steps) for term in terms
+            describe_term(term, batch, [views[name] for name in term.views], model.comparisons(term), n_steps)
+            for term in terms
         ],
         "contradictions": [
             f"{share:.0%} of the pairs that {pulling} pulls together, {pushing} pushes apart"
-            for pulling, pushing, share in contradictions(terms, batch, branches, views)
+            for pulling, pushing, share in contradictions(terms, batch, branches, views, devices)
         ],
     }
 
 
 def describe_term(
-    term: ContrastTerm, batch: Batch, views: Sequence[View], branches: Sequence[str], n_steps: int
+    term: ContrastTerm, batch: Batch, views: Sequence[View], compared: Sequence[Comparison], n_steps: int
 ) -> dict[str, Any]:
     """Weight, and how many positives and negatives an anchor has in a batch whose sequences have `n_steps`."""
-    found = [pairs_of_sides(term, sides, batch, views)[0] for sides in comparisons(term, branches)]
+    found = [pairs_of_sides(term, sides, batch, views)[0] for sides in compared]
     negatives = mean_count([pairs.negative for pairs in found])
     match term.relation:
         case _ if isinstance(term.criterion, AtOnce):
-            per_anchor = (float(len(comparisons(term, branches)[0]) - 1), negatives)
+            per_anchor = (float(len(compared[0]) - 1), negatives)
         case "same-time-step":
             per_anchor = (1.0, float(2 * n_steps - 2))
         case "same-sample":

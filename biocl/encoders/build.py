@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from biocl.encoders import spec as specs
 from biocl.encoders import spec_eeg as eeg
@@ -53,34 +53,83 @@ def build_encoder(
     Raises
     ------
     UsageError
-        The window is too short for the encoder, or the library of a foreign one is missing.
+        The window is too short for the encoder, a device's rate does not divide the windows', or the library of a
+        foreign encoder is missing.
     """
 
-    def one(single: ReadOut, n_chans: int = n_chans, names: Sequence[str] | None = channel_names) -> Encoder:
-        if isinstance(single, specs.DilatedCNNSpec):
-            return dilated_cnn(single, n_chans)
-        if n_times is None or sfreq is None:
-            raise ValueError("every encoder but the dilated CNN needs n_times and sfreq")
-        encoder = build_one(single, n_chans, n_times, sfreq, names)
-        encoder.check_length(n_times)
-        return encoder
-
-    if isinstance(spec, specs.DualSpec):
-        if n_times is None:
-            raise ValueError("two branches need n_times")
-        return DualEncoder(spec, {name: one(branch) for name, branch in spec.dual.items()}, n_times)
     if isinstance(spec, specs.DevicesSpec):
         if channels is None or n_times is None:
             raise ValueError("an encoder of each device needs channels and n_times")
-        devices = devices_of(channels)
-        # Of equal devices the first one's channels make the encoder.
-        first = {device.key(shared=spec.share): device for device in reversed(devices)}
-        encoders = {
-            key: one(spec.each, len(first[key].columns), [channels[i].name for i in first[key].columns])
-            for key in dict.fromkeys(device.key(shared=spec.share) for device in devices)
-        }
-        return DeviceEncoder(spec, devices, encoders, n_times)
-    return one(spec)
+        return of_devices(spec, channels, n_times, sfreq)
+    return of_window(spec, n_chans, n_times, sfreq, channel_names)
+
+
+def of_devices(
+    spec: specs.DevicesSpec, channels: Sequence[Channel], n_times: int, sfreq: float | None
+) -> DeviceEncoder:
+    """An encoder for each different device; of equal ones the first one's channels make it."""
+    devices = devices_of(channels, steps_between(spec.rates, sfreq))
+    encoders: dict[str, Encoder | DualEncoder] = {}
+    for device in devices:
+        key = device.key(shared=spec.share)
+        if key not in encoders:
+            names = [channels[i].name for i in device.columns]
+            rate = None if sfreq is None else sfreq / device.every
+            encoders[key] = of_window(spec.each, len(device.columns), device.n_times(n_times), rate, names)
+    return DeviceEncoder(spec, devices, encoders, n_times)
+
+
+def steps_between(rates: Mapping[str, float], sfreq: float | None) -> dict[str, int]:
+    """Every how manieth step of the windows each named device has a sample.
+
+    Raises
+    ------
+    UsageError
+        A rate does not divide that of the windows.
+    """
+    if rates and sfreq is None:
+        raise ValueError("rates of devices need sfreq")
+    found = {}
+    for name, rate in rates.items():
+        assert sfreq is not None
+        found[name] = max(1, round(sfreq / rate))
+        if abs(found[name] * rate - sfreq) > 1e-6 * sfreq:
+            raise UsageError(
+                f"The device {name!r} is said to have {rate:g} samples a second, and the windows' {sfreq:g} are no "
+                "multiple of that",
+                f"encoder.rates.{name}",
+                "Give the rate at which it was recorded, and set data.resample_hz to a common multiple of all rates",
+            )
+    return found
+
+
+def of_window(
+    spec: ReadOut | specs.DualSpec,
+    n_chans: int,
+    n_times: int | None,
+    sfreq: float | None,
+    names: Sequence[str] | None,
+) -> Encoder | DualEncoder:
+    """One encoder, or two branches, that read all channels of a window."""
+    if not isinstance(spec, specs.DualSpec):
+        return checked(spec, n_chans, n_times, sfreq, names)
+    if n_times is None:
+        raise ValueError("two branches need n_times")
+    branches = {name: checked(branch, n_chans, n_times, sfreq, names) for name, branch in spec.dual.items()}
+    return DualEncoder(spec, branches, n_times)
+
+
+def checked(
+    spec: ReadOut, n_chans: int, n_times: int | None, sfreq: float | None, names: Sequence[str] | None
+) -> Encoder:
+    """One encoder that was asked whether it takes windows of this length."""
+    if isinstance(spec, specs.DilatedCNNSpec):
+        return dilated_cnn(spec, n_chans)
+    if n_times is None or sfreq is None:
+        raise ValueError("every encoder but the dilated CNN needs n_times and sfreq")
+    encoder = build_one(spec, n_chans, n_times, sfreq, names)
+    encoder.check_length(n_times)
+    return encoder
 
 
 def dilated_cnn(spec: specs.DilatedCNNSpec, n_chans: int) -> DilatedCNN:

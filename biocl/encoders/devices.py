@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from biocl.encoders.dual import FusedLatents, joined_stages
+from biocl.encoders.dual import DualEncoder, Trunks, joined_stages
 from biocl.encoders.encoder import Encoder
-from biocl.encoders.latents import Latents, read_out_of, vec_dim
-from biocl.encoders.spec import DevicesSpec
+from biocl.encoders.latents import MAIN, Latents, read_out_of, vec_dim
+from biocl.encoders.spec import DevicesSpec, DualSpec
 from biocl.errors import UsageError
 from biocl.signals.devices import Device
+
+Dims = tuple[int, int]
 
 
 class DeviceEncoder(nn.Module):
@@ -25,7 +28,7 @@ class DeviceEncoder(nn.Module):
     ----------
     spec : DevicesSpec
     devices : sequence of Device
-    encoders : mapping of str to Encoder
+    encoders : mapping of str to Encoder or DualEncoder
         One for each different `Device.key`.
     n_times : int
         Samples of a window.
@@ -34,36 +37,36 @@ class DeviceEncoder(nn.Module):
     ----------
     out_dim, vec_dim : int
         Width of `seq`, and of the joined vector.
-    branch_dims : dict of str to (int, int)
-        Widths of a step and of the vector of each device.
+    device_dims, branch_dims : dict of str to (int, int)
+        Widths of a step and of the vector of each device, and of each branch of a device.
+    steps_alike : bool
+        Whether all devices have the same number of steps, which `seq` needs.
     """
 
     hidden_dim: int | None = None
 
     def __init__(
-        self, spec: DevicesSpec, devices: Sequence[Device], encoders: Mapping[str, Encoder], n_times: int
+        self,
+        spec: DevicesSpec,
+        devices: Sequence[Device],
+        encoders: Mapping[str, Encoder | DualEncoder],
+        n_times: int,
     ) -> None:
         super().__init__()
         self.spec, self.devices = spec, tuple(devices)
         self.encoders = nn.ModuleDict(encoders)
+        read_by = {device: encoders[device.key(shared=spec.share)] for device in self.devices}
         main = next(iter(encoders.values()))
         self.steps_are_time, self.out_dim = main.steps_are_time, main.out_dim
-        self.receptive_field = max(encoder.receptive_field for encoder in encoders.values())
-        self.least_times = max(encoder.least_times for encoder in encoders.values())
-        widths = {vec_dim(spec.each, encoder, n_times) for encoder in encoders.values()}
-        if len(widths) > 1:
-            raise UsageError(
-                "Devices with different channels get vectors of different width "
-                f"({', '.join(map(str, sorted(widths)))})",
-                "encoder.each",
-                "Choose an encoder and a pool whose width does not depend on the channels",
-            )
-        (width,) = widths
-        self.branch_dims = {device.name: (self.out_dim, width) for device in self.devices}
+        self.receptive_field = max(1 + (one.receptive_field - 1) * device.every for device, one in read_by.items())
+        self.least_times = max(1 + (one.least_times - 1) * device.every for device, one in read_by.items())
+        self.steps_alike = len({one.n_steps(device.n_times(n_times)) for device, one in read_by.items()}) == 1
+        own, self.branch_dims = same_dims(spec, [(one, d.n_times(n_times)) for d, one in read_by.items()])
+        self.device_dims = {device.name: own for device in self.devices}
         self.fusion: SequentialFusion | None = None
-        self.vec_dim = width * len(self.devices) if spec.fusion == "concat" else width
+        self.vec_dim = own[1] * len(self.devices) if spec.fusion == "concat" else own[1]
         if spec.fusion == "sequential":
-            self.fusion = SequentialFusion([device.name for device in self.devices], width, spec.state_dim)
+            self.fusion = SequentialFusion([device.name for device in self.devices], own[1], spec.state_dim)
             self.vec_dim = spec.state_dim
 
     @property
@@ -73,7 +76,14 @@ class DeviceEncoder(nn.Module):
 
     def n_steps(self, n_times: int) -> int:
         """Steps of `seq`."""
-        return next(iter(self.encoders.values())).n_steps(n_times)  # type: ignore[operator]
+        first = self.devices[0]
+        return self.encoder_of(first).n_steps(first.n_times(n_times))
+
+    def encoder_of(self, device: Device) -> Encoder | DualEncoder:
+        """The encoder that reads a device."""
+        encoder = self.encoders[device.key(shared=self.spec.share)]
+        assert isinstance(encoder, Encoder | DualEncoder)
+        return encoder
 
     def forward(
         self,
@@ -82,7 +92,7 @@ class DeviceEncoder(nn.Module):
         *,
         only_predicting: bool = False,
         present: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Trunks]:
         """Encode every device.
 
         Parameters
@@ -92,54 +102,50 @@ class DeviceEncoder(nn.Module):
         keep : None
             No hidden sequence is masked.
         only_predicting : bool
-            All devices predict.
+            All devices predict; a branch of theirs that does not is left out.
         present : bool Tensor, shape (B, n_devices), optional
             Which devices are there: the statistics of a batch are those of what is there.
 
         Returns
         -------
-        dict of str to Tensor
-            Sequences (B, L, out_dim) of the devices, before the shared dropout.
+        dict of str to dict of str to Tensor
+            By device, sequences (B, L, out_dim) of its branches, before the shared dropout; an encoder that is not dual
+            is its own branch ``main``.
         """
         assert keep is None
-        out: dict[str, Tensor] = {}
+        out: dict[str, dict[str, Tensor]] = {device.name: {} for device in self.devices}
         for key, encoder in self.encoders.items():
             mine = [device for device in self.devices if device.key(shared=self.spec.share) == key]
             columns = torch.tensor([device.columns for device in mine], device=x.device)
-            rows = x[:, columns].transpose(0, 1)
-            if present is not None and normalises_batches(encoder):
-                numbers = [self.devices.index(device) for device in mine]
-                each = of_present(encoder, rows, present[:, numbers].T)
-            elif len(mine) == 1 or (x.device.type == "cpu" and not normalises_batches(encoder)):
-                # The same numbers; a processor is spared tensors of all devices that it would have to take apart.
-                each = [encoder(one) for one in rows]
-            else:
-                each = encoder(rows.flatten(0, 1)).unflatten(0, (len(mine), len(x))).unbind()
-            out |= {device.name: one for device, one in zip(mine, each, strict=True)}
-        return {device.name: out[device.name] for device in self.devices}
+            rows = x[:, columns, :: mine[0].every].transpose(0, 1)
+            there = None if present is None else present[:, [self.devices.index(device) for device in mine]].T
+            for branch, network in branches_of(encoder, only_predicting=only_predicting).items():
+                for device, one in zip(mine, sequences(network, rows, there), strict=True):
+                    out[device.name][branch] = one
+        return dict(out)
 
     def latents(
         self,
-        trunks: Mapping[str, Tensor],
+        trunks: Mapping[str, Trunks],
         *,
         training: bool,
         valid: Tensor | None = None,
         present: Tensor | None = None,
-    ) -> FusedLatents:
+    ) -> DeviceLatents:
         """One dropout draw of each device's sequence, and what they say together.
 
         Parameters
         ----------
-        trunks : mapping of str to Tensor
+        trunks : mapping of str to mapping of str to Tensor
             From `forward`.
         training : bool
         valid : bool Tensor, shape (B, n_times), optional
         present : bool Tensor, shape (B, n_devices), optional
             Which devices are there; None where all are.
         """
-        valid = valid if self.steps_are_time else None
         own = {
-            name: read_out_of(self.spec.each, trunk, training=training, valid=valid) for name, trunk in trunks.items()
+            device.name: self.latents_of(device, trunks[device.name], training=training, valid=valid)
+            for device in self.devices
         }
 
         def states() -> Tensor:
@@ -162,13 +168,74 @@ class DeviceEncoder(nn.Module):
             main.pool,
             main.valid,
             main.segments,
-            of_branch=own,
+            of_device=own,
             fuse=fuse,
             states=states if self.fusion is not None else None,
             present=present,
         )
         del vars(made)["seq"]
         return made
+
+    def latents_of(self, device: Device, trunks: Trunks, *, training: bool, valid: Tensor | None) -> Latents:
+        """What one device says, from the sequences of its branches; `valid` (B, n_times) as in `latents`."""
+        encoder = self.encoder_of(device)
+        shown = None if valid is None else valid[:, :: device.every]
+        if isinstance(encoder, DualEncoder):
+            return encoder.latents(trunks, training=training, valid=shown)
+        assert not isinstance(self.spec.each, DualSpec)
+        shown = shown if encoder.steps_are_time else None
+        return read_out_of(self.spec.each, trunks[MAIN], training=training, valid=shown)
+
+
+def same_dims(spec: DevicesSpec, encoders: Sequence[tuple[Encoder | DualEncoder, int]]) -> tuple[Dims, dict[str, Dims]]:
+    """Widths of a step and of the vector of every device, and of each branch of every device.
+
+    Parameters
+    ----------
+    spec : DevicesSpec
+    encoders : sequence of (Encoder or DualEncoder, int)
+        Of each device, with the samples of its windows.
+
+    Raises
+    ------
+    UsageError
+        They differ.
+    """
+    found: list[tuple[Dims, dict[str, Dims]]] = []
+    for encoder, n_times in encoders:
+        if isinstance(encoder, DualEncoder):
+            found.append(((encoder.out_dim, encoder.vec_dim), encoder.branch_dims))
+        else:
+            assert not isinstance(spec.each, DualSpec)
+            own = encoder.out_dim, vec_dim(spec.each, encoder, n_times)
+            found.append((own, {MAIN: own}))
+    for one in found:
+        if one != found[0]:
+            several = sorted({width for own, branches in found for _, width in (own, *branches.values())})
+            raise UsageError(
+                "Devices with different channels or rates get vectors of different width "
+                f"({', '.join(map(str, several))})",
+                "encoder.each",
+                "Choose an encoder and a pool whose width does not depend on channels or length",
+            )
+    return found[0]
+
+
+def branches_of(encoder: nn.Module, *, only_predicting: bool) -> dict[str, nn.Module]:
+    """The networks of an encoder by branch, or those alone that reach the prediction."""
+    if not isinstance(encoder, DualEncoder):
+        return {MAIN: encoder}
+    return {name: encoder.branches[name] for name in (encoder.predicting if only_predicting else encoder.branches)}
+
+
+def sequences(encoder: nn.Module, rows: Tensor, there: Tensor | None) -> list[Tensor]:
+    """Sequences (B, L, D) of each device's windows (V, B, C, T), of which those that are there (V, B) are known."""
+    if there is not None and normalises_batches(encoder):
+        return of_present(encoder, rows, there)
+    if len(rows) == 1 or (rows.device.type == "cpu" and not normalises_batches(encoder)):
+        # The same numbers; a processor is spared tensors of all devices that it would have to take apart.
+        return [encoder(one) for one in rows]
+    return list(encoder(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]).unbind())
 
 
 def of_present(encoder: nn.Module, rows: Tensor, there: Tensor) -> list[Tensor]:
@@ -185,13 +252,48 @@ def normalises_batches(encoder: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules())
 
 
-class DeviceLatents(FusedLatents):
-    """What devices say together; few terms read the mean of their sequences, so it waits until one does."""
+@dataclass(frozen=True)
+class DeviceLatents(Latents):
+    """What devices say together; few terms read the mean of their sequences, so it waits until one does.
 
-    @cached_property
+    Attributes
+    ----------
+    of_device : mapping of str to Latents
+        Each device's own latents, of the same dropout draw; see `devices`.
+    fuse : callable
+        Vectors of the devices, by name, to the one vector (B, D) that predicts.
+    states : callable, optional
+        The vector before the first device and after each, (V + 1, B, D), where it grows device by device; its last
+        is the vector that predicts.
+    present : Tensor of bool, shape (B, V), or None
+        Which devices are there; None where all are.
+    """
+
+    of_device: Mapping[str, Latents] = field(default_factory=dict)
+    fuse: Callable[[Mapping[str, Latents]], Tensor] | None = None
+    states: Callable[[], Tensor] | None = None
+    present: Tensor | None = None
+
+    @property
+    def branches(self) -> Mapping[str, Latents]:
+        """A branch belongs to a device."""
+        return {}
+
+    @property
+    def devices(self) -> Mapping[str, Latents]:
+        """Latents by device."""
+        return self.of_device
+
+    @cached_property  # type: ignore[misc]
     def seq(self) -> Tensor:
         """The mean over the devices that are there, shape (B, L, D)."""
-        return weighted_mean(torch.stack([one.seq for one in self.of_branch.values()]), self.present)
+        return weighted_mean(torch.stack([one.seq for one in self.of_device.values()]), self.present)
+
+    @cached_property
+    def vec(self) -> Tensor:
+        """The joined vector, shape (B, D)."""
+        assert self.fuse is not None
+        return self.fuse(self.of_device)
 
 
 def weighted_mean(values: Tensor, present: Tensor | None) -> Tensor:

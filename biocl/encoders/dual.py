@@ -27,17 +27,10 @@ class FusedLatents(Latents):
         Each branch's own latents, of the same dropout draw; see `branches`.
     fuse : callable
         Vectors of the branches, by name, to the one vector (B, D) that predicts.
-    states : callable, optional
-        The vector before the first device and after each, (V + 1, B, D), where it grows device by device; its last
-        is the vector that predicts.
-    present : Tensor of bool, shape (B, V), or None
-        Which devices are there; None where all are, or there are none.
     """
 
     of_branch: Mapping[str, Latents] = field(default_factory=dict)
     fuse: Callable[[Mapping[str, Latents]], Tensor] | None = None
-    states: Callable[[], Tensor] | None = None
-    present: Tensor | None = None
 
     @property
     def branches(self) -> Mapping[str, Latents]:

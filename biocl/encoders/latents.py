@@ -18,7 +18,7 @@ MAIN = "main"
 
 @dataclass(frozen=True)
 class Latents:
-    """What an encoder says of a batch: a row of the table Z[view, branch, device].
+    """What an encoder says of a view of a batch: a row of the table Z[view, branch, device].
 
     Attributes
     ----------
@@ -42,6 +42,16 @@ class Latents:
     def branches(self) -> Mapping[str, Latents]:
         """Latents by branch, for terms that contrast branches; one encoder is its only branch, ``main``."""
         return {MAIN: self}
+
+    @property
+    def devices(self) -> Mapping[str, Latents]:
+        """Latents by device, for terms that contrast devices; none where an encoder reads all channels at once."""
+        return {}
+
+    def of(self, branch: str | None = None, device: str | None = None) -> Latents:
+        """One cell of the table: of a branch, of a device, of a device's branch, or what all say together."""
+        own = self if device is None else self.devices[device]
+        return own if branch is None else own.branches[branch]
 
     @cached_property
     def vec(self) -> torch.Tensor:

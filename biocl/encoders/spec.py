@@ -206,13 +206,18 @@ OneEncoder = (
     | Annotated[TsaiSpec, Tag("tsai-encoder")]
     | Annotated[BraindecodeSpec, Tag("braindecode-encoder")]
 )
-CHOICE = Discriminator(
-    encoder_form,
-    custom_error_type="unknown_encoder",
-    custom_error_message=f"name should be one of {', '.join(NAMES)}, tsai/CLASS, braindecode/CLASS, or the key be "
-    "dual or each",
-)
-BranchSpec = Annotated[OneEncoder, CHOICE]
+
+
+def choice(keys: str) -> Discriminator:
+    """How the form of an encoder is told, where a mistake is told of these keys too."""
+    return Discriminator(
+        encoder_form,
+        custom_error_type="unknown_encoder",
+        custom_error_message=f"name should be one of {', '.join(NAMES)}, tsai/CLASS, braindecode/CLASS{keys}",
+    )
+
+
+BranchSpec = Annotated[OneEncoder, choice("")]
 
 
 class DualSpec(Spec):
@@ -248,13 +253,16 @@ class DualSpec(Spec):
         return self
 
 
+EachSpec = Annotated[OneEncoder | Annotated[DualSpec, Tag("dual-encoder")], choice(", or the key be dual")]
+
+
 class DevicesSpec(Spec):
     """An encoder for each device (`Channel.device`), and what joins their vectors."""
 
     takes_hidden_mask: ClassVar[bool] = False
 
-    each: BranchSpec
-    """The encoder of a device, which reads that device's channels alone."""
+    each: EachSpec
+    """The encoder of a device, which reads that device's channels alone: one by name, or two branches under dual."""
     share: bool = True
     """One set of weights for all devices with the same kinds of channels, so that it serves any number of them;
     false gives each device its own."""
@@ -263,8 +271,13 @@ class DevicesSpec(Spec):
     there, sequential a state that each device that is there updates in turn (MultiModN)."""
     state_dim: Width = 64
     """Width of the state (sequential)."""
+    rates: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    """Samples a second of devices that were recorded more slowly than the clock on which all were put: each is read at
+    its own rate, which divides the clock's, so that milliseconds of its encoder are right and steps fewer. Devices of
+    different rate share no weights. Default: the clock's rate."""
 
 
 EncoderSpec = Annotated[
-    OneEncoder | Annotated[DualSpec, Tag("dual-encoder")] | Annotated[DevicesSpec, Tag("devices-encoder")], CHOICE
+    OneEncoder | Annotated[DualSpec, Tag("dual-encoder")] | Annotated[DevicesSpec, Tag("devices-encoder")],
+    choice(", or the key be dual or each"),
 ]

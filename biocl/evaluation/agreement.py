@@ -69,7 +69,7 @@ def agreement(
 def device_vectors(
     model: Model, windows: Windows, indices: np.ndarray, *, device: torch.device, batch_size: int = 256
 ) -> dict[str, torch.Tensor]:
-    """What each device, or branch, says of table rows `indices`, (n, D) each, in evaluation mode."""
+    """What each device says of table rows `indices`, (n, D) each, in evaluation mode."""
     was_training = model.training
     model.eval()
     found: dict[str, list[torch.Tensor]] = {}
@@ -77,7 +77,7 @@ def device_vectors(
         for piece in pieces(indices, batch_size):
             batch = windows.batch(piece, device)
             view = View(batch.x, valid=batch.valid, present=batch.present)
-            for name, latents in model.latents(model.trunk(view), view).branches.items():
+            for name, latents in model.latents(model.trunk(view), view).devices.items():
                 found.setdefault(name, []).append(latents.vec.float().cpu())
     finally:
         model.train(was_training)

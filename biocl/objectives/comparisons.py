@@ -1,21 +1,29 @@
-"""What a contrastive term lays side by side: entries of the table Z[view, branch or device]."""
+"""What a contrastive term lays side by side: entries of the table Z[view, branch, device]."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
-from typing import NamedTuple, TypeVar
+from itertools import combinations, product
+from typing import Any, NamedTuple, TypeVar
 
 from biocl.objectives.criterion_spec import AtOnce
 from biocl.objectives.spec import ContrastTerm
 
 
 class Entry(NamedTuple):
-    """One cell of the table: the place of a view in ``term.views``, and a branch or device, or None for what all say
-    together."""
+    """One cell of the table: the place of a view in ``term.views``, a branch and a device.
+
+    Without a branch it is what the branches say together, without a device what the devices do.
+    """
 
     view: int
-    branch: str | None
+    branch: str | None = None
+    device: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The branch and the device in words."""
+        return " of ".join(one for one in (self.branch, self.device) if one is not None)
 
 
 Side = tuple[Entry, ...]
@@ -26,7 +34,7 @@ stacked on the batch axis."""
 T = TypeVar("T")
 
 
-def comparisons(term: ContrastTerm, branches: Sequence[str]) -> list[Comparison]:
+def comparisons(term: ContrastTerm, branches: Sequence[str], devices: Sequence[str] = ()) -> list[Comparison]:
     """Every comparison of a term; its loss is their mean.
 
     ::
@@ -43,25 +51,39 @@ def comparisons(term: ContrastTerm, branches: Sequence[str]) -> list[Comparison]
 
         across: device, views [a], criterion mv-dhel                     ap | aq | ar
 
+    A branch belongs to a device, so that of an encoder with both (branches p and q, devices 1 and 2) all devices are
+    read wherever branches are; a term across device that names no branch compares what the branches say together::
+
+        across: device, views [a]                                        a1  | a2
+        across: device, views [a], branches [p, q]                       ap1 | ap2,   aq1 | aq2
+        across: branch, views [a]                                        ap1 | aq1,   ap2 | aq2
+        across: branch, views [a], stack [device]                        ap1 ap2 | aq1 aq2
+
     Parameters
     ----------
     term : ContrastTerm
-    branches : sequence of str
-        The encoder's, or its devices, for terms that read them and name none.
+    branches, devices : sequence of str
+        The encoder's, for terms that read them and name none.
     """
-    views: list[int] = list(range(len(term.views)))
-    if term.across == "view":
-        own: Sequence[str | None] = term.sources or (branches if term.stack else [None])
-        anchor = term.views.index(term.anchor) if term.anchor is not None else None
-        groups = [tuple(views)] if isinstance(term.criterion, AtOnce) else pairs_of(views, anchor)
-        chosen = [[[Entry(view, branch) for view in group] for branch in own] for group in groups]
-    else:
-        all_of_them = tuple(term.sources or branches)
-        named = [all_of_them] if isinstance(term.criterion, AtOnce) else pairs_of(all_of_them, term.anchor)
-        chosen = [[[Entry(view, branch) for branch in pair] for view in views] for pair in named]
-    if term.stack:
-        return [tuple(zip(*rows, strict=True)) for rows in chosen]
-    return [tuple((entry,) for entry in row) for rows in chosen for row in rows]
+    axes: dict[str, Sequence[Any]] = {
+        "view": range(len(term.views)),
+        "branch": (term.branches or branches) if term.reads_branches else (None,),
+        "device": (term.devices or devices or (None,)) if term.reads_apart else (None,),
+    }
+    compared = tuple(axes.pop(term.across))
+    anchor = term.views.index(term.anchor) if term.across == "view" and term.anchor is not None else term.anchor
+    groups = [compared] if isinstance(term.criterion, AtOnce) else pairs_of(compared, anchor)
+
+    def cells(names: Sequence[str]) -> list[dict[str, Any]]:
+        return [dict(zip(names, values, strict=True)) for values in product(*(axes[name] for name in names))]
+
+    stacked = cells([name for name in axes if name in term.stack])
+    alone = cells([name for name in axes if name not in term.stack])
+    return [
+        tuple(tuple(Entry(**{**own, **more, term.across: value}) for more in stacked) for value in group)
+        for group in groups
+        for own in alone
+    ]
 
 
 def pairs_of(values: Sequence[T], anchor: T | None) -> list[tuple[T, ...]]:

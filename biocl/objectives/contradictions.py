@@ -14,7 +14,8 @@ from biocl.objectives.pairs import Pairs, pairs_of_sides
 from biocl.objectives.spec import ContrastTerm
 from biocl.views.view import View
 
-Named = tuple[str, str | None]
+Named = tuple[str, str | None, str | None]
+"""A view, a branch and a device."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class TermPairs:
     Attributes
     ----------
     positive, negative : bool Tensor, shape (B, B)
-        Pairs of different windows, in whichever views and branches.
+        Pairs of different windows, in whichever views, branches and devices.
     own_positive, own_negative : dict of frozenset to bool Tensor, shape (B,)
-        Of two entries, (view, branch) each: for which windows the two are a pair. An entry without a branch is what
-        all branches say together.
+        Of two entries, (view, branch, device) each: for which windows the two are a pair. An entry without a branch or
+        device is what all of them say together.
     """
 
     positive: torch.Tensor
@@ -37,11 +38,15 @@ class TermPairs:
 
 
 def contradictions(
-    terms: Sequence[ContrastTerm], batch: Batch, branches: Sequence[str], views: Mapping[str, View] | None = None
+    terms: Sequence[ContrastTerm],
+    batch: Batch,
+    branches: Sequence[str],
+    views: Mapping[str, View] | None = None,
+    devices: Sequence[str] = (),
 ) -> list[tuple[str, str, float]]:
     """Titles of a term that pulls and of one that pushes the same pairs, and which share of the pulled they are.
 
-    Two windows count as the same pair in all their views and branches. Two entries of one window, such as two
+    Two windows count as the same pair in all their views, branches and devices. Two entries of one window, such as two
     branches of one view, are a pair of their own.
 
     Parameters
@@ -52,8 +57,10 @@ def contradictions(
         Of the encoder.
     views : mapping of str to View, optional
         For the labels that they carry.
+    devices : sequence of str, optional
+        Of the encoder.
     """
-    known = {term.title: term_pairs(term, batch, branches, views) for term in terms}
+    known = {term.title: term_pairs(term, batch, branches, views, devices) for term in terms}
     found = []
     for pulling, pulled in known.items():
         n_pulled = int(pulled.positive.sum()) + sum(int(mask.sum()) for mask in pulled.own_positive.values())
@@ -67,13 +74,17 @@ def contradictions(
 
 
 def term_pairs(
-    term: ContrastTerm, batch: Batch, branches: Sequence[str], views: Mapping[str, View] | None = None
+    term: ContrastTerm,
+    batch: Batch,
+    branches: Sequence[str],
+    views: Mapping[str, View] | None = None,
+    devices: Sequence[str] = (),
 ) -> TermPairs:
     """The pairs of one term, over all its comparisons."""
     size = len(batch.label)
     nothing = torch.zeros(size, size, dtype=torch.bool, device=batch.label.device)
     total = TermPairs(nothing, nothing.clone(), {}, {})
-    for sides in comparisons(term, branches):
+    for sides in comparisons(term, branches, devices):
         pairs, _, _ = pairs_of_sides(term, sides, batch, [views[name] for name in term.views] if views else ())
         add_pairs(total, term, sides, pairs, size)
     total.positive.fill_diagonal_(False)
@@ -83,7 +94,7 @@ def term_pairs(
 
 def add_pairs(total: TermPairs, term: ContrastTerm, sides: Comparison, pairs: Pairs, size: int) -> None:
     """Add the pairs of one comparison, block by block of its stacked entries."""
-    names = [[(term.views[at], branch) for at, branch in side] for side in sides]
+    names = [[(term.views[at], branch, device) for at, branch, device in side] for side in sides]
     n_stacked = len(sides[0])
     # Items within a side meet too, but in sup-con of two sides.
     within = term.criterion.name == "nt-xent" or len(sides) == 1

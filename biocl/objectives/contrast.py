@@ -19,7 +19,7 @@ from biocl.objectives.comparisons import Comparison, Side, comparisons
 from biocl.objectives.criteria.scores import attached_zero
 from biocl.objectives.criterion_spec import AtOnce, ColloSSL
 from biocl.objectives.pairs import Pairs, pairs_of_sides
-from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.spec import ContrastTerm, own_of
 from biocl.views.signal import SignalInfo
 from biocl.views.view import View
 
@@ -71,7 +71,7 @@ def contrast_loss(
         One per name in ``term.views``.
     batch : Batch
         Gives the ids of the relation.
-    projector : Module, or mapping of branch to Module, optional
+    projector : Module, or mapping of branch or device to Module, optional
     views : sequence of View
         What `latents` were made of, for their time index, padding and labels; without them views are as the window.
     signal : SignalInfo, optional
@@ -89,7 +89,7 @@ def contrast_loss(
     for one in found:
         if isinstance(term.criterion, AtOnce):
             x = views[one.view].x if views else batch.x
-            loss, lost = loss_at_once(term, one, list(latents[0].branches), x, signal)
+            loss, lost = loss_at_once(term, one, list(latents[0].devices), x, signal)
         else:
             loss, lost = comparison_loss(term, one) if len(one.reads[0]) else (None, 0)
         skipped += lost
@@ -119,24 +119,26 @@ def reads_of(
         )
     ordered = in_window_order(term, latents, views)
     found = []
-    branches = list(latents[0].branches)
-    for sides in comparisons(term, branches):
+    devices = list(latents[0].devices)
+    branches = list(latents[0].of(device=devices[0] if devices else None).branches)
+    for sides in comparisons(term, branches, devices):
         pairs, ids, relabelled = pairs_of_sides(term, sides, batch, views)
         reads = [read_side(term, side, ordered, projector) for side in sides]
-        there = presence(sides, views, branches) if term.reads_devices else None
+        there = presence(sides, views, devices)
         one = Compared(reads, pairs, ids, relabelled, there, sides[0][0].view)
         found.append(one if one.present is None or isinstance(term.criterion, AtOnce) else only_present(one))
     return found
 
 
 def presence(sides: Comparison, views: Sequence[View], devices: Sequence[str]) -> torch.Tensor | None:
-    """Whether the device of each side is there, (N, n_sides); None where all are."""
-    if all(view.present is None for view in views):
+    """Whether the device of each side is there, (N, n_sides); None where all are, or none is read apart."""
+    apart = any(entry.device is not None for side in sides for entry in side)
+    if not apart or all(view.present is None for view in views):
         return None
     columns = []
     for side in sides:
         of_entries = []
-        for at, device in side:
+        for at, _, device in side:
             known = views[at].present
             every = torch.ones(len(views[at].x), dtype=torch.bool, device=views[at].x.device)
             of_entries.append(every if known is None or device is None else known[:, devices.index(device)])
@@ -160,7 +162,7 @@ def loss_at_once(
     """The criterion of a comparison of all entries at once, None if no window has a pair; and how many had none."""
     criterion, z = term.criterion, torch.stack(one.reads)
     if isinstance(criterion, ColloSSL):
-        names = term.sources or devices
+        names = term.devices or devices
         loss, info = collossl_loss(
             criterion, z, names, anchor=term.anchor, ids=one.ids, present=one.present, x=x, signal=signal
         )
@@ -251,9 +253,9 @@ def reordered(term: ContrastTerm, seq: torch.Tensor, time_index: torch.Tensor) -
 def read_side(term: ContrastTerm, side: Side, latents: Sequence[Latents], projector: Projector) -> torch.Tensor:
     """What a criterion takes of one side: its entries one after the other on the batch axis."""
     parts = []
-    for view, branch in side:
-        own = projector.get(branch or "") if isinstance(projector, Mapping) else projector
-        parts.append(read(term, latents[view] if branch is None else latents[view].branches[branch], own))
+    for view, branch, device in side:
+        own = own_of(projector, branch, device) if isinstance(projector, Mapping) else projector
+        parts.append(read(term, latents[view].of(branch, device), own))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from biocl.encoders.dual import FusedLatents
+from biocl.encoders.devices import DeviceLatents
 from biocl.encoders.latents import Latents
 from biocl.errors import UsageError
 from biocl.objectives.sequential import sequential_loss
@@ -127,7 +127,7 @@ def loss_after_each_device(
     UsageError
         The vector does not grow device by device.
     """
-    if not isinstance(latents, FusedLatents) or latents.states is None:
+    if not isinstance(latents, DeviceLatents) or latents.states is None:
         raise UsageError(
             "A head predicts after each device, and this encoder joins all devices at once",
             "terms",

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from biocl.encoders.build import AnyEncoder, build_encoder
-from biocl.encoders.dual import Trunks
+from biocl.encoders.devices import DeviceEncoder
 from biocl.encoders.encoder import Encoder
 from biocl.encoders.latents import MAIN, Latents, read_out_of, vec_dim
 from biocl.encoders.spec import DevicesSpec, DualSpec, EncoderSpec
 from biocl.errors import UsageError
+from biocl.objectives.comparisons import Comparison, Entry, comparisons
 from biocl.objectives.criterion_spec import ColloSSL
 from biocl.objectives.device_selection import POLICIES
 from biocl.objectives.heads import ClassificationHead
 from biocl.objectives.projectors import build_projector
-from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import Axis, ContrastTerm, HeadTerm, ProjectorSpec, Term
 from biocl.signals.recording import Channel
 from biocl.views.view import View
 
@@ -48,8 +50,9 @@ class Model(nn.Module):
     ----------
     seq_dim, vec_dim : int
         Widths of a step of ``seq`` and of ``vec``.
-    branch_dims : dict of str to (int, int)
-        The same of each branch, for terms that contrast branches (see `Latents.branches`).
+    branch_dims, device_dims : dict of str to (int, int)
+        The same of each branch (of every device), and of each device, for terms that contrast them (see `Latents.of`);
+        no device where one encoder reads all channels.
     hidden_dim : int or None
         Width of the hidden sequence that a mask ``at: hidden`` hides, None where there is none.
     """
@@ -80,9 +83,15 @@ class Model(nn.Module):
             assert not isinstance(spec, DualSpec | DevicesSpec)
             self.vec_dim = vec_dim(spec, self.encoder, n_times)
             self.branch_dims = {MAIN: (self.seq_dim, self.vec_dim)}
+        self.device_dims = self.encoder.device_dims if isinstance(self.encoder, DeviceEncoder) else {}
+        if isinstance(self.encoder, DeviceEncoder) and not self.encoder.steps_alike:
+            refuse_steps_of_devices(terms or ())
         if not self.encoder.steps_are_time or (n_times is not None and self.encoder.n_steps(n_times) < 2):
             refuse_time_steps(terms or ())
-        check_branches(self, terms or (), projectors or {})
+        for term in terms or ():
+            if isinstance(term, ContrastTerm):
+                check_named(self, term)
+                check_widths(self, term, projectors or {})
         self.projectors = nn.ModuleDict(
             {
                 name: build_projector(p, in_dim=self.projected_dim(name, terms or ()))
@@ -98,14 +107,14 @@ class Model(nn.Module):
         )
 
     def projected_dim(self, name: str, terms: Sequence[Term]) -> int:
-        """Width of what a projector reads: steps of the sequence, or the pooled vector of the pair or of a branch."""
+        """Width of what a projector reads: steps of the sequence, or the pooled vector of all, a branch or a device."""
         widths = set()
         for term in terms:
             if isinstance(term, HeadTerm):
                 continue
-            for branch in self.branches_of(term):
-                if term.projector_of(branch) == name:
-                    steps, vector = (self.seq_dim, self.vec_dim) if branch is None else self.branch_dims[branch]
+            for entry in {entry for sides in self.comparisons(term) for side in sides for entry in side}:
+                if term.projector_of(entry.branch, entry.device) == name:
+                    steps, vector = self.dims_of(entry)
                     widths.add(vector if term.read == "vec" else steps)
         if len(widths) > 1:
             raise UsageError(
@@ -115,11 +124,15 @@ class Model(nn.Module):
             )
         return widths.pop() if widths else self.vec_dim
 
-    def branches_of(self, term: ContrastTerm) -> list[str | None]:
-        """The branches or devices that a term reads apart, or [None] where it reads what they say together."""
-        if not term.reads_branches:
-            return [None]
-        return list(term.sources) if term.sources is not None else list(self.branch_dims)
+    def comparisons(self, term: ContrastTerm) -> list[Comparison]:
+        """What a term lays side by side of this encoder's branches and devices."""
+        return comparisons(term, list(self.branch_dims), list(self.device_dims))
+
+    def dims_of(self, entry: Entry) -> tuple[int, int]:
+        """Widths of a step and of the vector of an entry of the table of latents."""
+        if entry.branch is not None:
+            return self.branch_dims[entry.branch]
+        return (self.seq_dim, self.vec_dim) if entry.device is None else self.device_dims[entry.device]
 
     def projector_of(self, term: ContrastTerm) -> nn.Module | dict[str, nn.Module] | None:
         """The projector of a term, or those of its branches."""
@@ -141,13 +154,13 @@ class Model(nn.Module):
                 module.eval()
         return self
 
-    def trunk(self, view: View) -> torch.Tensor | Trunks:
-        """The encoder's sequence (B, L, D) of a view before dropout, or those of its branches by name."""
+    def trunk(self, view: View) -> torch.Tensor | Mapping[str, Any]:
+        """The encoder's sequence (B, L, D) of a view before dropout, or those of its branches and devices by name."""
         if isinstance(self.encoder, Encoder):
             return self.encoder(view.x, view.keep)
         return self.encoder(view.x, view.keep, present=view.present)
 
-    def latents(self, trunk: torch.Tensor | Trunks, view: View) -> Latents:
+    def latents(self, trunk: torch.Tensor | Mapping[str, Any], view: View) -> Latents:
         """One dropout draw of a trunk; its `branches` are the latents of each branch, of the same draw."""
         if not isinstance(self.encoder, Encoder):
             assert not isinstance(trunk, torch.Tensor)
@@ -170,46 +183,55 @@ class Model(nn.Module):
         return self.latents(self.trunk(view), view).vec
 
 
-def check_branches(model: Model, terms: Sequence[Term], projectors: Mapping[str, ProjectorSpec]) -> None:
-    """Refuse terms whose branches cannot be compared: there is one alone, or they differ in width.
+def check_named(model: Model, term: ContrastTerm) -> None:
+    """Refuse a term that reads branches or devices which the encoder does not have, or that compares one alone.
 
     Raises
     ------
     UsageError
     """
-    for term in terms:
-        if isinstance(term, HeadTerm) or not term.reads_branches:
+    axes: tuple[tuple[Axis, str, str, list[str]], ...] = (
+        ("branch", "branches", "dual", list(model.branch_dims)),
+        ("device", "devices", "each", list(model.device_dims)),
+    )
+    for axis, kind, key, has in axes:
+        if not term.reads(axis):
             continue
-        read = [branch for branch in model.branches_of(term) if branch is not None]
-        unknown = [branch for branch in read if branch not in model.branch_dims]
-        kind, key = ("devices", "each") if term.reads_devices else ("branches", "dual")
-        wrong_kind = term.reads_devices != isinstance(model.spec, DevicesSpec)
-        needs_two = term.across != "view" or term.stack in (["branch"], ["device"])
-        if wrong_kind:
+        if not has:
             raise UsageError(
                 f"The term {term.title} reads {kind} apart, and this encoder has none",
                 "terms",
                 f"Use an encoder with {key}:, or leave out across, {kind} and stack",
             )
-        if unknown or (needs_two and len(read) < 2):
+        read = term.named(axis) or has
+        unknown = [name for name in read if name not in has]
+        if unknown or (len(read) < 2 and (term.across == axis or axis in term.stack)):
             raise UsageError(
                 f"The term {term.title} reads {kind} {', '.join(unknown or read)}, and the encoder has "
-                f"{', '.join(model.branch_dims)}",
+                f"{', '.join(has)}",
                 "terms",
                 f"Name {kind} of an encoder with {key}:, or leave out across, {kind} and stack",
             )
-        check_policy(term, len(read))
-        if term.across == "view" and not term.stack:
-            continue  # each branch is compared with itself
-        named = [term.projector_of(branch) for branch in read]
-        widths = {
-            branch: projectors[name].out_dim if name else model.branch_dims[branch][1]
-            for branch, name in zip(read, named, strict=True)
-        }
+        if axis == "device":
+            check_policy(term, len(read))
+
+
+def check_widths(model: Model, term: ContrastTerm, projectors: Mapping[str, ProjectorSpec]) -> None:
+    """Refuse a term that lays entries of different width side by side.
+
+    Raises
+    ------
+    UsageError
+    """
+    for sides in model.comparisons(term):
+        widths: dict[str, int] = {}
+        for entry in dict.fromkeys(entry for side in sides for entry in side):
+            project = term.projector_of(entry.branch, entry.device)
+            widths[entry.name] = projectors[project].out_dim if project else model.dims_of(entry)[1]
         if len(set(widths.values())) > 1:
             raise UsageError(
                 f"The term {term.title} compares branches of different width: "
-                + ", ".join(f"{branch} {width}" for branch, width in widths.items()),
+                + ", ".join(f"{name} {width}" for name, width in widths.items()),
                 "terms",
                 "Give each a projector to a common width: project: {BRANCH: NAME, …}",
             )
@@ -233,6 +255,17 @@ def trains(module: nn.Module) -> bool:
     """Whether a module has a parameter of its own that is not frozen, or none at all."""
     parameters = list(module.parameters(recurse=False))
     return not parameters or any(parameter.requires_grad for parameter in parameters)
+
+
+def refuse_steps_of_devices(terms: Sequence[Term]) -> None:
+    """Refuse terms over the steps of several devices that differ in number."""
+    for term in terms:
+        if isinstance(term, ContrastTerm) and term.read != "vec":
+            raise UsageError(
+                f"The term {term.title} reads steps, and the devices have different numbers of them",
+                "terms",
+                "Use read: vec, or devices of one rate (encoder.rates)",
+            )
 
 
 def refuse_time_steps(terms: Sequence[Term]) -> None:

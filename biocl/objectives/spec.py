@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -13,6 +14,8 @@ Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient"
 Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient", "label-change"]
 Width = Annotated[int, Field(ge=1)]
 Names = Annotated[list[str], Field(min_length=1)]
+Axis = Literal["view", "branch", "device"]
+T = TypeVar("T")
 
 # A pair that overlaps in time, or that shares the trial, is neither alike by design nor apart by
 # right, unless the relation says that it is alike. Two views that show different classes (one is reflected)
@@ -33,20 +36,20 @@ class ContrastTerm(Spec):
     views: Annotated[list[str], Field(min_length=1)]
     """View names: two or more to be compared, or one for pairs among the windows of that view. One view named twice
     with redraw_dropout: true compares two dropout draws of the same pass."""
-    across: Literal["view", "branch", "device"] = "view"
-    """What is compared: the views, the branches of a dual encoder, or the devices of an encoder of each device (each
-    view's own)."""
+    across: Axis = "view"
+    """What is compared: the views, the branches of a dual encoder (of each device, where it has several), or the
+    devices of an encoder of each device (each view's own)."""
     anchor: str | None = None
     """The view, branch or device with which each other one is compared. Default: every two are compared."""
     branches: Names | None = None
-    """Branches of a dual encoder that are read. Default: all of them across branch or under stack; else what they say
-    together."""
+    """Branches of a dual encoder that are read, those of each device where it has several. Default: all of them across
+    branch or under stack; else what they say together."""
     devices: Names | None = None
-    """Devices that are read, of an encoder of each device. Default: all of them across device or under stack; else
-    what they say together."""
-    stack: Annotated[list[Literal["view", "branch", "device"]], Field(max_length=1)] = []
-    """What lies side by side on the batch axis, so that it meets as negatives: branch or device for terms across view,
-    view for terms across branch or device. Default: nothing, each is compared in its own batch and the mean taken."""
+    """Devices that are read, of an encoder of each device. Default: all of them across device, under stack, or where
+    branches are read; else what they say together."""
+    stack: Annotated[list[Axis], Field(max_length=2)] = []
+    """What lies side by side on the batch axis, so that it meets as negatives: of view, branch and device one or both
+    that are not compared. Default: nothing, each is compared in its own batch and the mean taken."""
     relation: Relation
     """Which pairs are positive: the steps of a window, the views of a window, windows of a trial, of a patient."""
     criterion: Criterion
@@ -57,8 +60,8 @@ class ContrastTerm(Spec):
     pool: Literal["none", "hierarchical-max"] = "none"
     """hierarchical-max averages the criterion over resolutions halved by max-pooling (TS2Vec)."""
     project: str | dict[str, str] | None = None
-    """Name of the projector between latents and criterion, or {branch: name} for one of each branch's or device's
-    own."""
+    """Name of the projector between latents and criterion, or {branch: name} for one of each branch's own, {device:
+    name} for one of each device's."""
     ignore: list[Ignored] | None = None
     """Pairs that are neither positive nor negative. Default by relation: same-sample ignores same-trial and
     overlap, same-trial and same-patient ignore overlap; all ignore label-change, pairs of which one view was
@@ -82,31 +85,39 @@ class ContrastTerm(Spec):
 
     @property
     def reads_devices(self) -> bool:
-        """Whether the devices are read apart."""
-        return self.across == "device" or self.devices is not None or "device" in self.stack
+        """Whether the term asks for devices apart."""
+        return self.reads("device")
 
     @property
     def reads_branches(self) -> bool:
-        """Whether the branches of the encoder, or the devices, are read apart."""
-        return self.across != "view" or self.branches is not None or self.devices is not None or bool(self.stack)
+        """Whether the term reads the branches of the encoder apart."""
+        return self.reads("branch")
 
     @property
-    def sources(self) -> list[str] | None:
-        """The branches or devices that are named; each has a place in the table of latents."""
-        return self.devices if self.reads_devices else self.branches
+    def reads_apart(self) -> bool:
+        """Whether the term reads branches or devices apart, rather than what all say together."""
+        return self.reads_branches or self.reads_devices
 
-    def projector_of(self, branch: str | None) -> str | None:
-        """Name of the projector of a branch, or of what all branches say together."""
-        return self.project.get(branch or "") if isinstance(self.project, dict) else self.project
+    def reads(self, axis: Axis) -> bool:
+        """Whether the term names an axis of the table of latents."""
+        return self.across == axis or axis in self.stack or self.named(axis) is not None
+
+    def named(self, axis: Axis) -> list[str] | None:
+        """Views, branches or devices by name, None where the term leaves them to the encoder."""
+        return {"view": self.views, "branch": self.branches, "device": self.devices}[axis]
+
+    def projector_of(self, branch: str | None, device: str | None = None) -> str | None:
+        """Name of the projector of a branch or device, or of what all say together."""
+        return own_of(self.project, branch, device) if isinstance(self.project, dict) else self.project
 
     @model_validator(mode="after")
     def _compares_something(self) -> ContrastTerm:
-        if self.reads_branches and self.read != "vec":
-            raise ValueError("branches have steps of their own, so terms that read them need read: vec")
-        if self.across in self.stack:
-            raise ValueError(f"stack: {self.across} does not go with across: {self.across}, which compares it")
-        if self.reads_devices and (self.branches is not None or "branch" in (self.across, *self.stack)):
-            raise ValueError("a term reads branches or devices, not both")
+        if self.reads_apart and self.read != "vec":
+            raise ValueError("branches and devices have steps of their own, so terms that read them need read: vec")
+        if self.across in self.stack or len(set(self.stack)) < len(self.stack):
+            raise ValueError(
+                f"stack: {', '.join(self.stack)} does not go with across: {self.across}: name others, each once"
+            )
         for key in ("views", "branches", "devices"):
             named = getattr(self, key) or []
             twice = [name for name in named if named.count(name) > 1]
@@ -114,12 +125,12 @@ class ContrastTerm(Spec):
             if twice and not drawn_twice:
                 how = "give two names, or redraw_dropout: true to two alone" if key == "views" else "name it once"
                 raise ValueError(f"{key} names {twice[0]} twice, which is one draw: {how}")
-        compared = self.views if self.across == "view" else self.sources
+        compared = self.named(self.across)
         if self.across != "view" and compared is not None and len(compared) < 2:
             raise ValueError(f"across: {self.across} compares two of them at least")
         if self.anchor is not None and compared is not None and (self.anchor not in compared or len(set(compared)) < 2):
             raise ValueError(f"the anchor {self.anchor!r} is to be compared with others, and {self.across} names them")
-        if isinstance(self.project, dict) and not self.reads_branches:
+        if isinstance(self.project, dict) and not self.reads_apart:
             raise ValueError("project by branch needs branches: or devices:, a stack of them, or across them")
         return self
 
@@ -154,6 +165,11 @@ class ContrastTerm(Spec):
         if self.criterion.name == "comet-id" and (len(self.views) != 2 or self.read != "time-course"):
             raise ValueError("comet-id needs two views and read: time-course")
         return self
+
+
+def own_of(mapping: Mapping[str, T], branch: str | None, device: str | None) -> T | None:
+    """What a mapping by branch, or by device, has for an entry of the table of latents."""
+    return mapping.get(branch or "", mapping.get(device or ""))
 
 
 class HeadSpec(Spec):

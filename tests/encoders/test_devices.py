@@ -59,12 +59,12 @@ def test_each_device_is_encoded_from_its_own_channels_by_the_weights_of_its_kind
     trunks = encoder(x)
     assert list(trunks) == ["u1", "watch", "u.2"]
     units = encoder.encoders["acc3_gyr3"]
-    torch.testing.assert_close(trunks["u1"], units(x[:, :6]))
-    torch.testing.assert_close(trunks["u.2"], units(x[:, 9:]))
-    torch.testing.assert_close(trunks["watch"], encoder.encoders["acc3"](x[:, 6:9]))
+    torch.testing.assert_close(trunks["u1"]["main"], units(x[:, :6]))
+    torch.testing.assert_close(trunks["u.2"]["main"], units(x[:, 9:]))
+    torch.testing.assert_close(trunks["watch"]["main"], encoder.encoders["acc3"](x[:, 6:9]))
     own = build(share=False)
     assert set(own.encoders) == {"u1", "watch", "u-2"}
-    torch.testing.assert_close(own(x)["u.2"], own.encoders["u-2"](x[:, 9:]))
+    torch.testing.assert_close(own(x)["u.2"]["main"], own.encoders["u-2"](x[:, 9:]))
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -75,7 +75,7 @@ def test_widths_and_gradients(fusion: str) -> None:
     assert out.shape == (4, encoder.vec_dim)
     out.square().sum().backward()
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in encoder.parameters())
-    assert encoder.branch_dims == dict.fromkeys(("u1", "watch", "u.2"), (6, 6))
+    assert encoder.device_dims == dict.fromkeys(("u1", "watch", "u.2"), (6, 6))
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
@@ -91,7 +91,7 @@ def test_an_absent_device_changes_nothing_whatever_its_channels_hold(fusion: str
     assert not torch.allclose(out[1], vec(encoder, x)[1])
     assert torch.isfinite(out).all()
     if fusion == "mean":
-        single = encoder.latents(encoder(x[2:3]), training=False).branches["watch"].vec
+        single = encoder.latents(encoder(x[2:3]), training=False).devices["watch"].vec
         torch.testing.assert_close(out[2:3], single)
 
 
@@ -105,7 +105,7 @@ def test_shared_weights_serve_any_of_the_devices(fusion: str) -> None:
     x = torch.randn(2, len(CHANNELS), 20)
     whole.eval()
     part.eval()
-    wanted = whole.latents(whole.trunk(View(x)), View(x)).branches["u.2"].vec
+    wanted = whole.latents(whole.trunk(View(x)), View(x)).devices["u.2"].vec
     torch.testing.assert_close(part(x[:, 9:]), wanted)
     smaller = Model(
         TypeAdapter(EncoderSpec).validate_python({"each": {**EACH, "embed_dim": 7}, "fusion": fusion}),
@@ -171,14 +171,14 @@ def test_statistics_of_a_batch_are_those_of_what_is_there() -> None:
     present = torch.ones(5, 2, dtype=torch.bool)
     present[:, 1] = False
     out = encoder(x, present=present)
-    torch.testing.assert_close(out["p"], encoder.encoders["acc3"](x[:, :3]))
-    assert not out["q"].any()
+    torch.testing.assert_close(out["p"]["main"], encoder.encoders["acc3"](x[:, :3]))
+    assert not out["q"]["main"].any()
     present[2, 1] = True
     both = encoder(x, present=present)
     there = torch.cat([x[:, :3], x[2:3, 3:]])
-    torch.testing.assert_close(both["q"][2], encoder.encoders["acc3"](there)[5])
+    torch.testing.assert_close(both["q"]["main"][2], encoder.encoders["acc3"](there)[5])
     nobody = encoder(x, present=torch.zeros(5, 2, dtype=torch.bool))
-    assert not nobody["p"].any()
+    assert not nobody["p"]["main"].any()
 
 
 def test_a_device_without_weights_is_named() -> None:

@@ -32,7 +32,7 @@ class Told(nn.Module):
 
         class Joint(Latents):
             @property
-            def branches(self) -> dict[str, Latents]:
+            def devices(self) -> dict[str, Latents]:
                 return made
 
         first = next(iter(made.values()))

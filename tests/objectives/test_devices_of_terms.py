@@ -9,7 +9,8 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from biocl.encoders.dual import FusedLatents, side_by_side
+from biocl.encoders.devices import DeviceLatents
+from biocl.encoders.dual import side_by_side
 from biocl.encoders.latents import Latents
 from biocl.encoders.spec import EncoderSpec
 from biocl.errors import UsageError
@@ -45,10 +46,10 @@ def batch(n: int = N, n_times: int = 20) -> Batch:
     return Batch(x, ids // 4, ids // 4, ids, ids % 4 * n_times, torch.full_like(ids, n_times), ids % 2)
 
 
-def latents(seed: int = 0, n: int = N) -> FusedLatents:
+def latents(seed: int = 0, n: int = N) -> DeviceLatents:
     draw = torch.Generator().manual_seed(seed)
     own = {name: Latents(torch.randn(n, 1, D, generator=draw, dtype=torch.float64), "mean") for name in DEVICES}
-    return FusedLatents(own["arm"].seq, "mean", of_branch=own, fuse=side_by_side)
+    return DeviceLatents(own["arm"].seq, "mean", of_device=own, fuse=side_by_side)
 
 
 def term(name: str = "nt-xent", **keys: Any) -> ContrastTerm:
@@ -62,13 +63,15 @@ def view(data: Batch, present: torch.Tensor | None = None) -> View:
     return View(data.x, present=present)
 
 
-def table(one: FusedLatents) -> torch.Tensor:
-    return torch.stack([one.branches[name].vec for name in DEVICES])
+def table(one: DeviceLatents) -> torch.Tensor:
+    return torch.stack([one.devices[name].vec for name in DEVICES])
 
 
 def test_devices_are_compared_two_by_two_or_all_at_once() -> None:
     def named(one: ContrastTerm) -> list[list[str]]:
-        return [[str(entry.branch) for side in sides for entry in side] for sides in comparisons(one, DEVICES)]
+        return [
+            [str(entry.device) for side in sides for entry in side] for sides in comparisons(one, ["main"], DEVICES)
+        ]
 
     assert named(term()) == [["arm", "leg"], ["arm", "hip"], ["leg", "hip"]]
     assert named(term(anchor="leg")) == [["leg", "arm"], ["leg", "hip"]]
@@ -115,10 +118,10 @@ def test_two_devices_are_compared_over_the_windows_that_have_both() -> None:
     few = replace(
         data, **{name: getattr(data, name)[3:] for name in vars(data) if name not in ("aux", "valid", "present")}
     )
-    part = FusedLatents(
+    part = DeviceLatents(
         one.seq[3:],
         "mean",
-        of_branch={name: Latents(one.branches[name].seq[3:], "mean") for name in DEVICES},
+        of_device={name: Latents(one.devices[name].seq[3:], "mean") for name in DEVICES},
         fuse=side_by_side,
     )
     loss, _ = contrast_loss(term(devices=["arm", "leg"]), [one], data, None, [view(data, present)])
@@ -142,7 +145,7 @@ def test_collossl_of_an_anchor() -> None:
         term("collossl", anchor="arm", criterion=keys), [one], data, None, [view(data)], signal=SIGNAL
     )
     # The loss lies between those of the best and the worst moments of the leg.
-    z = {name: torch.nn.functional.normalize(one.branches[name].vec, dim=1) for name in DEVICES}
+    z = {name: torch.nn.functional.normalize(one.devices[name].vec, dim=1) for name in DEVICES}
     own = (z["arm"] * z["hip"]).sum(dim=1) / 0.05
     others = (z["arm"] @ z["leg"].T / 0.05).masked_fill(torch.eye(N, dtype=torch.bool), float("nan"))
     bounds = [
@@ -169,8 +172,8 @@ def test_collossl_of_an_anchor() -> None:
 
 def test_the_released_sign_pulls_other_moments_together() -> None:
     data = batch()
-    z = latents().branches["arm"].seq
-    equal = FusedLatents(z, "mean", of_branch={name: Latents(z, "mean") for name in DEVICES}, fuse=side_by_side)
+    z = latents().devices["arm"].seq
+    equal = DeviceLatents(z, "mean", of_device={name: Latents(z, "mean") for name in DEVICES}, fuse=side_by_side)
     losses = []
     for sign in ("paper", "released"):
         torch.manual_seed(0)
@@ -210,8 +213,8 @@ def test_terms_and_encoders_have_to_fit() -> None:
         build(EACH, ContrastTerm(**{**term().model_dump(exclude={"across"}), "across": "branch"}))
     with pytest.raises(UsageError, match="reads devices nose"):
         build(EACH, term(devices=["arm", "nose"]))
-    with pytest.raises(ValidationError, match="not both"):
-        term(branches=["cnn", "transformer"])
+    with pytest.raises(UsageError, match="reads branches cnn, transformer, and the encoder has main"):
+        build(EACH, term(branches=["cnn", "transformer"]))
     with pytest.raises(ValidationError, match="compares whole windows"):
         term("mv-dhel", stack=["view"])
     with pytest.raises(ValidationError, match="two views, or across: device"):
@@ -259,5 +262,5 @@ def test_quarrels_of_three_devices_are_seen() -> None:
         **{**term().model_dump(), "across": "view", "views": ["raw", "other"], "stack": ["device"], "ignore": [],
            "label": "pushes"}
     )  # fmt: skip
-    found = contradictions([pulls, pushes], data, list(DEVICES))
+    found = contradictions([pulls, pushes], data, ["main"], devices=DEVICES)
     assert ("pulls", "pushes") in [(pulling, pushing) for pulling, pushing, _ in found]

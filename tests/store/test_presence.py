@@ -236,7 +236,7 @@ def test_a_missing_device_leaves_the_others_as_they_are(store: Store) -> None:
     spec = TypeAdapter(EncoderSpec).validate_python(keys)
     model = Model(spec, n_chans=4, n_times=windows.n_times, sfreq=50.0, channels=windows.channels).eval()
     view = View(batch.x, valid=batch.valid, present=batch.present)
-    wrist = model.latents(model.trunk(view), view).branches["wrist"].vec
+    wrist = model.latents(model.trunk(view), view).devices["wrist"].vec
     assert bool((wrist != 0).any(dim=1).all())
     for steps in ([{"jitter": 0.1}], [{"scale": 0.2}], ["device-dropout"]):
         chain = TypeAdapter(ViewSpec).validate_python(steps)
