@@ -148,6 +148,10 @@ class DeviceEncoder(nn.Module):
             for device in self.devices
         }
 
+        def seq() -> Tensor:
+            # Few terms read it, so it waits until one does.
+            return weighted_mean(torch.stack([one.seq for one in own.values()]), present)
+
         def states() -> Tensor:
             assert self.fusion is not None
             return self.fusion.states(torch.stack([one.vec for one in own.values()]), present)
@@ -163,8 +167,8 @@ class DeviceEncoder(nn.Module):
             return vectors.transpose(0, 1).flatten(1)
 
         main = next(iter(own.values()))
-        made = DeviceLatents(
-            main.seq,
+        return DeviceLatents(
+            seq,
             main.pool,
             main.valid,
             main.segments,
@@ -173,8 +177,6 @@ class DeviceEncoder(nn.Module):
             states=states if self.fusion is not None else None,
             present=present,
         )
-        del vars(made)["seq"]
-        return made
 
     def latents_of(self, device: Device, trunks: Trunks, *, training: bool, valid: Tensor | None) -> Latents:
         """What one device says, from the sequences of its branches; `valid` (B, n_times) as in `latents`."""
@@ -184,7 +186,7 @@ class DeviceEncoder(nn.Module):
             return encoder.latents(trunks, training=training, valid=shown)
         assert not isinstance(self.spec.each, DualSpec)
         shown = shown if encoder.steps_are_time else None
-        return read_out_of(self.spec.each, trunks[MAIN], training=training, valid=shown)
+        return read_out_of(self.spec.each, trunks[MAIN], training=training, rectified=encoder.rectified, valid=shown)
 
 
 def same_dims(spec: DevicesSpec, encoders: Sequence[tuple[Encoder | DualEncoder, int]]) -> tuple[Dims, dict[str, Dims]]:
@@ -254,7 +256,7 @@ def normalises_batches(encoder: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class DeviceLatents(Latents):
-    """What devices say together; few terms read the mean of their sequences, so it waits until one does.
+    """What devices say together.
 
     Attributes
     ----------
@@ -283,11 +285,6 @@ class DeviceLatents(Latents):
     def devices(self) -> Mapping[str, Latents]:
         """Latents by device."""
         return self.of_device
-
-    @cached_property  # type: ignore[misc]
-    def seq(self) -> Tensor:
-        """The mean over the devices that are there, shape (B, L, D)."""
-        return weighted_mean(torch.stack([one.seq for one in self.of_device.values()]), self.present)
 
     @cached_property
     def vec(self) -> Tensor:

@@ -148,6 +148,7 @@ class DualEncoder(nn.Module):
                 self.spec.dual[name],
                 trunk,
                 training=training,
+                rectified=bool(self.branches[name].rectified),
                 valid=valid if self.branches[name].steps_are_time else None,
             )
             for name, trunk in trunks.items()
@@ -159,7 +160,7 @@ class DualEncoder(nn.Module):
             return FusedLatents(seq, main.pool, main.valid, main.segments, of_branch=own, fuse=fuse)
         reach = {name: own[name] for name in self.predicting}
         fuse = self.fusion if isinstance(self.fusion, Gate) else side_by_side
-        return FusedLatents(main.seq, main.pool, main.valid, main.segments, of_branch=own, fuse=lambda _: fuse(reach))
+        return FusedLatents(main.steps, main.pool, main.valid, main.segments, of_branch=own, fuse=lambda _: fuse(reach))
 
 
 def joined_stages(encoders: Iterable[nn.Module], fusion: nn.Module | None) -> list[nn.ModuleList]:

@@ -32,6 +32,8 @@ class Encoder(nn.Module):
         Width of the first hidden sequence of steps, which a mask ``at: hidden`` hides; None where there is none.
     steps_are_time : bool
         False where the steps are not in order of time, such as one step for each channel.
+    rectified : bool
+        True where no entry of the sequence is ever negative.
     """
 
     blocks: nn.ModuleList
@@ -46,11 +48,12 @@ class Encoder(nn.Module):
         least_times: int = 1,
         hidden_dim: int | None = None,
         steps_are_time: bool = True,
+        rectified: bool = False,
     ) -> None:
         super().__init__()
         self.name, self.n_chans, self.out_dim = name, n_chans, out_dim
         self.receptive_field, self.least_times = receptive_field, least_times
-        self.hidden_dim, self.steps_are_time = hidden_dim, steps_are_time
+        self.hidden_dim, self.steps_are_time, self.rectified = hidden_dim, steps_are_time, rectified
 
     def n_steps(self, n_times: int) -> int:
         """Steps of the sequence for windows of `n_times` samples."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 
+from biocl.encoders.dropped_max import DroppedSteps
 from biocl.encoders.encoder import Encoder
+from biocl.encoders.fast_conv import plain
 from biocl.encoders.spec_base import Pool, ReadOut
 from biocl.errors import UsageError
 
@@ -22,8 +24,8 @@ class Latents:
 
     Attributes
     ----------
-    seq : Tensor, shape (B, L, D)
-        One vector per time step.
+    steps : Tensor, shape (B, L, D), or DroppedSteps, or callable
+        One vector per time step, or what makes them when `seq` is first read.
     pool : {"max", "mean", "flatten"}
         How `vec` is made of `seq`.
     valid : Tensor of bool, shape (B, L), or None
@@ -33,7 +35,7 @@ class Latents:
         when in the window something happened.
     """
 
-    seq: torch.Tensor
+    steps: torch.Tensor | DroppedSteps | Callable[[], torch.Tensor]
     pool: Pool
     valid: torch.Tensor | None = None
     segments: int = 1
@@ -54,9 +56,18 @@ class Latents:
         return own if branch is None else own.branches[branch]
 
     @cached_property
+    def seq(self) -> torch.Tensor:
+        """One vector per time step, shape (B, L, D)."""
+        if isinstance(self.steps, DroppedSteps):
+            return self.steps.sequence
+        return self.steps if isinstance(self.steps, torch.Tensor) else self.steps()
+
+    @cached_property
     def vec(self) -> torch.Tensor:
         """One vector per window, shape (B, segments * D), or (B, L * D) where it is flattened."""
         valid = self.valid
+        if isinstance(self.steps, DroppedSteps) and self.pool == "max" and self.segments == 1 and valid is None:
+            return self.steps.largest
         if self.pool == "flatten":
             return (self.seq if valid is None else self.seq * valid[..., None]).flatten(1)
         parts = self.seq.tensor_split(self.segments, dim=1)
@@ -82,12 +93,23 @@ def read_out(
     training: bool,
     valid: torch.Tensor | None = None,
     segments: int = 1,
+    rectified: bool = False,
 ) -> Latents:
-    """One dropout draw of the trunk's sequence (B, L, D); calling it again is another draw, not another pass."""
-    return Latents(F.dropout(trunk, dropout, training), pool, valid, segments)
+    """One dropout draw of the trunk's sequence (B, L, D); calling it again is another draw, not another pass.
+
+    Where no entry is negative (`rectified`), a processor draws no more of it than a maximum over time reads.
+    """
+    steps: torch.Tensor | DroppedSteps
+    if rectified and pool == "max" and training and dropout and not plain(trunk):
+        steps = DroppedSteps(trunk, dropout)
+    else:
+        steps = F.dropout(trunk, dropout, training)
+    return Latents(steps, pool, valid, segments)
 
 
-def read_out_of(spec: ReadOut, trunk: torch.Tensor, *, training: bool, valid: torch.Tensor | None = None) -> Latents:
+def read_out_of(
+    spec: ReadOut, trunk: torch.Tensor, *, training: bool, valid: torch.Tensor | None = None, rectified: bool = False
+) -> Latents:
     """`read_out` as an encoder's keys say; ``valid (B, n_times)`` is brought to the trunk's steps."""
     return read_out(
         trunk,
@@ -96,6 +118,7 @@ def read_out_of(spec: ReadOut, trunk: torch.Tensor, *, training: bool, valid: to
         training=training,
         valid=None if valid is None else valid_at(valid, trunk.shape[1]),
         segments=spec.segments,
+        rectified=rectified,
     )
 
 

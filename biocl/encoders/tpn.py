@@ -34,6 +34,7 @@ class TPN(Encoder):
             out_dim=spec.widths[-1],
             receptive_field=seen_by_a_step(layers),
             least_times=1 + sum(kernel - 1 for kernel in spec.kernels),
+            rectified=True,
         )
         self.layers = layers
         widths = [n_chans, *spec.widths]

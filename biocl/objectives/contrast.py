@@ -227,7 +227,7 @@ def in_window_order(term: ContrastTerm, latents: Sequence[Latents], views: Seque
     if not views or term.read == "vec" or (term.read == "seq" and all(view is views[0] for view in views)):
         return list(latents)
     return [
-        one if view.time_index is None else replace(one, seq=reordered(term, one.seq, view.time_index))
+        one if view.time_index is None else replace(one, steps=reordered(term, one.seq, view.time_index))
         for one, view in zip(latents, views, strict=True)
     ]
 

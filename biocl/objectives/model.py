@@ -168,7 +168,7 @@ class Model(nn.Module):
         assert isinstance(trunk, torch.Tensor)
         assert not isinstance(self.spec, DualSpec | DevicesSpec)
         valid = view.valid if self.encoder.steps_are_time else None
-        return read_out_of(self.spec, trunk, training=self.training, valid=valid)
+        return read_out_of(self.spec, trunk, training=self.training, rectified=self.encoder.rectified, valid=valid)
 
     def forward(
         self, x: torch.Tensor, valid: torch.Tensor | None = None, present: torch.Tensor | None = None

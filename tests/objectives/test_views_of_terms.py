@@ -174,7 +174,7 @@ def test_no_window_left_is_a_zero_that_can_go_backward() -> None:
     for relation, read in (("same-sample", "vec"), ("same-time-step", "seq"), ("same-sample", "seq")):
         one = term("raw", "mirrored", relation=relation, read=read)
         views = views_of(one, data)
-        latents = [replace(made, seq=made.seq.requires_grad_()) for made in map(steps_of, views)]
+        latents = [replace(made, steps=made.seq.requires_grad_()) for made in map(steps_of, views)]
         loss, lost = contrast_loss(one, latents, data, None, views)
         loss.backward()
         assert float(loss.detach()) == 0
