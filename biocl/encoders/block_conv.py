@@ -38,7 +38,7 @@ def blocks_for(n_in: int, n_out: int, n_taps: int, n_steps: int) -> int:
 
 @dataclass(frozen=True)
 class Bases:
-    """Of blocks of N samples: what makes their spectra (2, F, N), and what makes M steps of the spectra (2, F, M)."""
+    """Of blocks of N samples: what makes their spectra (2F, N), and what makes M steps of the spectra (2F, M)."""
 
     analysis: Tensor
     synthesis: Tensor
@@ -46,14 +46,28 @@ class Bases:
 
 @lru_cache(maxsize=64)
 def bases(length: int, n_kept: int, dtype: torch.dtype) -> Bases:
-    """Real and imaginary parts of the transform and of its inverse."""
+    """Real parts, then imaginary parts, of the transform and of its inverse."""
     n_freqs = length // 2 + 1
     freqs, steps = torch.arange(n_freqs, dtype=torch.float64), torch.arange(length, dtype=torch.float64)
     angle = 2 * math.pi / length * (freqs[:, None] * steps)
     twice = (2 - ((freqs == 0) | (2 * freqs == length)).double())[:, None] / length
-    analysis = torch.stack([angle.cos(), -angle.sin()])
-    synthesis = torch.stack([twice * angle.cos(), -twice * angle.sin()])[:, :, :n_kept]
+    analysis = torch.cat([angle.cos(), -angle.sin()])
+    synthesis = torch.cat([twice * angle.cos(), -twice * angle.sin()])[:, :n_kept]
     return Bases(analysis.to(dtype), synthesis.contiguous().to(dtype))
+
+
+def products(a: Tensor, b: Tensor) -> Tensor:
+    """Complex matrix products (2, F, N, M) of (2, F, N, K) and (2, F, K, M): three real ones instead of four."""
+    both = torch.bmm(a[0] + a[1], b[0])
+    out = both.new_empty(2, *both.shape)
+    torch.baddbmm(both, a[1], b[0] + b[1], alpha=-1, out=out[0])
+    torch.baddbmm(both, a[0], b[1] - b[0], out=out[1])
+    return out
+
+
+def conjugate(a: Tensor) -> Tensor:
+    """Of complex numbers whose real and imaginary parts are the entries of the first axis."""
+    return torch.stack([a[0], -a[1]])
 
 
 class BlockCorrelation:
@@ -73,26 +87,22 @@ class BlockCorrelation:
         self.n_steps, self.n_blocks = n_steps, n_blocks
         self.n_kept = -(-n_steps // n_blocks)
         self.length = self.n_kept + self.n_taps - 1
+        self.n_freqs = self.length // 2 + 1
         self.bases = bases(self.length, self.n_kept, weight.dtype)
-        self.taps = self.bases.analysis[:, :, : self.n_taps]
-        # Conjugate spectra (F, C, D): a correlation, not a convolution.
-        real, imaginary = (part @ weight.permute(2, 1, 0).flatten(1) for part in self.taps)
-        self.real, self.imaginary = (part.view(-1, self.n_in, self.n_out) for part in (real, -imaginary))
+        self.taps = self.bases.analysis[:, : self.n_taps]
+        # Conjugate spectra (2, F, C, D): a correlation, not a convolution.
+        filters = self.taps @ weight.permute(2, 1, 0).flatten(1)
+        self.filters = conjugate(filters.view(2, self.n_freqs, self.n_in, self.n_out))
 
-    def spectra(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and imaginary parts (F, B · blocks, C) of what the blocks of (B, C, L) are."""
+    def spectra(self, x: Tensor) -> Tensor:
+        """Spectra (2, F, B · blocks, C) of the blocks of (B, C, L)."""
         padded = F.pad(x, (0, self.n_blocks * self.n_kept + self.n_taps - 1 - x.shape[2]))
         blocks = padded.unfold(2, self.length, self.n_kept).transpose(1, 2).reshape(-1, self.length)
-        real, imaginary = (part @ blocks.T for part in self.bases.analysis)
-        return real.view(len(real), -1, self.n_in), imaginary.view(len(real), -1, self.n_in)
+        return (self.bases.analysis @ blocks.T).view(2, self.n_freqs, -1, self.n_in)
 
     def __call__(self, x: Tensor, bias: Tensor) -> Tensor:
         """The steps (B, D, L') plus a bias for each output."""
-        u, v = self.spectra(x)
-        real = torch.bmm(u, self.real).baddbmm_(v, self.imaginary, alpha=-1)
-        imaginary = torch.bmm(u, self.imaginary).baddbmm_(v, self.real)
-        steps = real.flatten(1).T @ self.bases.synthesis[0]
-        steps.addmm_(imaginary.flatten(1).T, self.bases.synthesis[1])
+        steps = products(self.spectra(x), self.filters).view(2 * self.n_freqs, -1).T @ self.bases.synthesis
         out = x.new_empty(len(x), self.n_out, self.n_blocks, self.n_kept)
         torch.add(
             steps.view(len(x), self.n_blocks, self.n_out, self.n_kept).transpose(1, 2), bias[:, None, None], out=out
@@ -103,18 +113,12 @@ class BlockCorrelation:
         """Gradients of `x`, if asked for, and of the weight, for the output's (B, D, L')."""
         padded = F.pad(grad, (0, self.n_blocks * self.n_kept - self.n_steps))
         blocks = padded.unflatten(2, (self.n_blocks, self.n_kept)).transpose(1, 2).reshape(-1, self.n_kept)
-        p, q = ((part @ blocks.T).view(len(part), -1, self.n_out) for part in self.bases.synthesis)
-        u, v = self.spectra(x)
-        real = torch.bmm(u.mT, p).baddbmm_(v.mT, q)
-        imaginary = torch.bmm(u.mT, q).baddbmm_(v.mT, p, alpha=-1)
-        met = self.taps[0].T @ real.flatten(1) - self.taps[1].T @ imaginary.flatten(1)
-        of_weight = met.view(self.n_taps, self.n_in, self.n_out).permute(2, 1, 0)
+        received = (self.bases.synthesis @ blocks.T).view(2, self.n_freqs, -1, self.n_out)
+        met = conjugate(products(conjugate(self.spectra(x)).mT, received)).view(2 * self.n_freqs, -1)
+        of_weight = (self.taps.T @ met).view(self.n_taps, self.n_in, self.n_out).permute(2, 1, 0)
         if not of_x:
             return None, of_weight
-        u = torch.bmm(p, self.real.mT).baddbmm_(q, self.imaginary.mT)
-        v = torch.bmm(q, self.real.mT).baddbmm_(p, self.imaginary.mT, alpha=-1)
-        given = u.flatten(1).T @ self.bases.analysis[0]
-        given.addmm_(v.flatten(1).T, self.bases.analysis[1])
+        given = products(received, conjugate(self.filters).mT).view(2 * self.n_freqs, -1).T @ self.bases.analysis
         each = given.view(len(x), self.n_blocks, self.n_in, self.length)
         out = x.new_zeros(len(x), self.n_in, self.n_blocks * self.n_kept + self.n_taps - 1)
         for number in range(self.n_blocks):
