@@ -28,10 +28,14 @@ class Dropout:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Drop entries of a contiguous tensor."""
-        return x if self.bits is None else x.mul_(self.keeps(x)).mul_(self.scale)
+        if self.bits is None:
+            return x
+        values, keeps = x.numpy(), self.keeps(x).numpy()
+        np.multiply(values, keeps, out=values)
+        return x.mul_(self.scale)
 
     def keeps(self, like: Tensor) -> Tensor:
         """Which entries stay, as a contiguous tensor of that shape."""
         assert self.bits is not None
-        drawn = torch.from_numpy(self.bits.random_raw(-(-like.numel() // 4)).view(np.int16))
-        return drawn[: like.numel()].view(like.shape) >= self.dropped - 2**15
+        drawn = self.bits.random_raw(-(-like.numel() // 4)).view(np.int16)[: like.numel()]
+        return torch.from_numpy(drawn >= np.int16(self.dropped - 2**15)).view(like.shape)
