@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -158,34 +159,37 @@ class Layer:
         x, weight = self.x, self.weight
         n_out, n_in, n_taps = weight.shape
         size, _, n_steps = x.shape
-        out, window, step = grad.transpose(0, 1).nonzero().T
-        passed = self.out[window, out, step] > 0
-        out, window, step = out[passed], window[passed], step[passed]
-        value, taps = grad[window, out, step] * self.scale, torch.arange(n_taps)
+        # Entries in the order of their outputs. NumPy's search and `index_select` take a quarter of the time of
+        # `nonzero` and of indexing.
+        entry = torch.from_numpy(np.flatnonzero(grad.numpy() != 0))
+        passed = self.out.reshape(-1).index_select(0, entry) > 0
+        value = grad.reshape(-1).index_select(0, entry) * passed * self.scale
+        out, by_out = (entry // grad.shape[2] % n_out).sort(stable=True)
+        entry, value = entry.index_select(0, by_out), value.index_select(0, by_out)
+        begin = entry // grad[0].numel() * n_steps + entry % grad.shape[2]
         # One bag for each tap and output: the rows of the signal that it met there.
-        rows = window * n_steps + step + taps[:, None]
+        taps = torch.arange(n_taps)[:, None]
+        rows, values = (begin + taps).flatten(), value.repeat(n_taps)
         per_out = torch.bincount(out, minlength=n_out)
-        first = (per_out.cumsum(0) - per_out) + len(out) * taps[:, None]
         of_weight = F.embedding_bag(
-            rows.flatten(),
+            rows,
             x.transpose(1, 2).reshape(-1, n_in),
-            first.flatten(),
+            ((per_out.cumsum(0) - per_out) + len(out) * taps).flatten(),
             mode="sum",
-            per_sample_weights=value.repeat(n_taps),
+            per_sample_weights=values,
         )
         of_weight = of_weight.view(n_taps, n_out, n_in).permute(1, 2, 0)
         of_bias = value.new_zeros(n_out).index_add_(0, out, value)
         if not self.of_x:
             return None, of_weight, of_bias
         # One bag for each step of the signal: the taps of outputs that met it.
-        at, order = rows.flatten().sort()
-        per_row = torch.bincount(at, minlength=size * n_steps)
-        tap, entry = order // max(len(out), 1), order % max(len(out), 1)
+        by_row = rows.int().sort()[1]
+        per_row = torch.bincount(rows, minlength=size * n_steps)
         given = F.embedding_bag(
-            tap * n_out + out[entry],
+            (taps * n_out + out).flatten().index_select(0, by_row),
             weight.permute(2, 0, 1).reshape(-1, n_in),
             per_row.cumsum(0) - per_row,
             mode="sum",
-            per_sample_weights=value[entry],
+            per_sample_weights=values.index_select(0, by_row),
         )
         return given.view(size, n_steps, n_in).transpose(1, 2), of_weight, of_bias
