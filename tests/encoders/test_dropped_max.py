@@ -13,7 +13,10 @@ from biocl.encoders import latents as latents_module
 from biocl.encoders.build import build_encoder
 from biocl.encoders.dropped_max import DroppedSteps
 from biocl.encoders.latents import Latents, read_out
-from biocl.encoders.spec import DilatedCNNSpec, TPNSpec
+from biocl.encoders.spec import DevicesSpec, DilatedCNNSpec, DualSpec, TPNSpec
+from biocl.objectives.model import Model
+from biocl.signals.recording import Channel
+from biocl.views.view import View
 
 STEPS = torch.tensor([0.2, 0.9, 0.7])
 
@@ -65,15 +68,24 @@ def test_one_draw_one_vector_and_one_gradient(size: int, n_steps: int, rate: flo
 
 
 def test_a_draw_hangs_on_the_seed_and_not_on_what_is_read_first() -> None:
-    def made() -> DroppedSteps:
-        torch.manual_seed(3)
-        return DroppedSteps(torch.rand(7, 11, 5), 0.4)
+    x = torch.rand(7, 11, 5)
 
-    one, other = made(), made()
+    def made(seed: int) -> DroppedSteps:
+        torch.manual_seed(seed)
+        return DroppedSteps(x, 0.4)
+
+    one, other = made(3), made(3)
     largest = one.largest
     assert torch.equal(one.sequence, other.sequence)
     assert torch.equal(largest, other.largest)
-    assert not torch.equal(DroppedSteps(torch.rand(7, 11, 5), 0.4).largest, largest)
+    assert not torch.equal(DroppedSteps(x, 0.4).largest, largest)
+    assert not torch.equal(made(4).largest, largest)
+
+
+def test_no_windows() -> None:
+    steps = DroppedSteps(torch.zeros(0, 4, 3), 0.5)
+    assert steps.largest.shape == (0, 3)
+    assert steps.sequence.shape == (0, 4, 3)
 
 
 def test_nan_is_not_hidden() -> None:
@@ -113,6 +125,19 @@ def test_an_encoder_says_whether_its_steps_are_rectified() -> None:
     encoder = build_encoder(TPNSpec(name="tpn"), n_chans=6, n_times=80, sfreq=50.0)
     assert encoder.rectified
     assert encoder(x).amin() == 0
+    tpn, plain = TPNSpec(name="tpn"), DilatedCNNSpec(name="dilated-cnn", depth=1)
+    channels = [Channel(f"{name}_{axis}", "acc", "m/s2", name) for name in ("wrist", "ankle") for axis in "xyz"]
+    kinds = {"n_chans": 6, "n_times": 80, "sfreq": 50.0, "channels": channels}
+
+    def drawn(spec: TPNSpec | DualSpec | DevicesSpec) -> Latents:
+        model = Model(spec, terms=[], **kinds).train()  # type: ignore[arg-type]
+        return model.latents(model.trunk(View(x)), View(x))
+
+    assert isinstance(drawn(tpn).steps, DroppedSteps)
+    assert all(isinstance(one.steps, DroppedSteps) for one in drawn(DevicesSpec(each=tpn)).devices.values())
+    pair = drawn(DualSpec(dual={"one": tpn, "two": plain}, fusion="concat"))
+    assert [isinstance(one.steps, DroppedSteps) for one in pair.branches.values()] == [True, False]
+    assert pair.seq is pair.branches["one"].seq
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert DroppedSteps(encoder(x), 0.1).largest.dtype == torch.float32
     assert not build_encoder(DilatedCNNSpec(name="dilated-cnn"), n_chans=6, n_times=80, sfreq=50.0).rectified
