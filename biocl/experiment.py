@@ -17,7 +17,7 @@ from biocl.sampling.spec import BatchSpec, HierarchicalBatch
 from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
 from biocl.splits.spec import SplitSpec
-from biocl.store.spec import QualitySpec, TrialsSpec, WindowsSpec
+from biocl.store.spec import QualitySpec, TargetSpec, TrialsSpec, WindowsSpec
 from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, Normalise, TrainSpec
 from biocl.views.spec import ViewSpec
 
@@ -43,6 +43,10 @@ class DataSpec(ConditioningSpec):
     """Devices whose channels are read (`biocl data inspect` lists them); the windows stay the same. Default: all."""
     classes: Annotated[list[str], Field(min_length=1)] | None = None
     """Labels that count, in order; windows with another label are left out. Default: the data set's."""
+    target: TargetSpec | None = None
+    """A number beside every window, to be predicted or to compare windows by: the heart rate, or a label of the
+    recording such as the age. Windows of which it is unknown stay; windows without a label stay with
+    windows: {keep_unlabelled: true}."""
     quality: QualitySpec = QualitySpec()
     """Thresholds beyond which windows are left out; default: none."""
     aux: Literal["rr-intervals"] | None = None

@@ -18,12 +18,13 @@ from biocl.store.quality import Values, remembered_quality, sampled, summarise, 
 from biocl.store.spec import RecordingTrials, SlidingWindows
 from biocl.store.store import Store
 from biocl.store.table import ROW, WindowTable
+from biocl.store.targets import heart_rate, numeric_labels, summary
 from biocl.store.windows import derive_windows
 
 LOOK_S, LOOK_STEPS = 10.0, 200
 PICTURES = (".png", ".pdf", ".svg")
 MOST_NOTES, MOST_NAMES = 20, 12
-APART = ("devices", "notes", "quality", "event_labels")
+APART = ("devices", "notes", "quality", "event_labels", "numbers")
 
 
 def describe_store(store: Store) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def inspect_store(store: Store, *, every: bool = False, picture: Path | None = N
     facts |= {
         "devices": devices_of(store.channels),
         "notes": counted_notes(store),
+        "numbers": numbers_of(store),
         "quality": quality_of(store, table, rows, values),
     }
     if picture is not None:
@@ -112,6 +114,19 @@ def looked_at(store: Store) -> tuple[WindowTable, bool]:
         length_s = max(LOOK_S, LOOK_STEPS / store.sfreq)
         windows = SlidingWindows(kind="sliding", length_s=length_s, step_s=length_s, short="pad", keep_unlabelled=True)
         return derive_windows(store, windows, RecordingTrials(kind="recording"), classes=(), most_missing=1.0), False
+
+
+def numbers_of(store: Store) -> dict[str, dict[str, Any]]:
+    """What may be a target (``data.target``): labels that are numbers, and the heart rate in windows of 10 s."""
+    found = {f"label {name} (recordings)": facts for name, facts in numeric_labels(store).items()}
+    if "beat" in store.event_kinds:
+        windows = SlidingWindows(kind="sliding", length_s=LOOK_S, step_s=LOOK_S, keep_unlabelled=True)
+        try:
+            table = derive_windows(store, windows, RecordingTrials(kind="recording"), classes=())
+        except BioclError:
+            return found  # no recording lasts so long
+        found[f"heart-rate (windows of {LOOK_S:g} s)"] = summary(heart_rate(store, table))
+    return found
 
 
 def devices_of(channels: tuple[Channel, ...]) -> dict[str, list[dict[str, str]]]:
@@ -155,6 +170,8 @@ def print_store(facts: dict[str, Any], *, as_json: bool) -> None:
         print(f"{key:<14}{', '.join(map(str, shown)) if isinstance(shown, list) else shown}")
     for kind, labels in facts.get("event_labels", {}).items():
         print(f"{'labels':<14}{kind}: {', '.join(f'{name} {n}' for name, n in labels.items())}")
+    for name, found in facts.get("numbers", {}).items():
+        print(f"{'number':<14}{name}: {number_in_words(found)}")
     for device, channels in facts.get("devices", {}).items():
         print(f"{'device':<14}{device}: {'; '.join(channels_in_words(channels))}")
     notes = facts.get("notes", {})
@@ -176,6 +193,17 @@ def channels_in_words(channels: list[dict[str, str]]) -> list[str]:
         f"{group} {', '.join(names[:MOST_NAMES])}{f' … {len(names)} in all' if len(names) > MOST_NAMES else ''}"
         for group, names in groups.items()
     ]
+
+
+def number_in_words(found: dict[str, Any]) -> str:
+    """``mean 62.1 (sd 17.3), 3 to 89, unknown 12 of 400 (>89: 10)``."""
+    counts = f"unknown {found['unknown']} of {found['known'] + found['unknown']}"
+    texts = ", ".join(f"{text}: {n}" for text, n in found.get("no_numbers", {}).items())
+    counts += f" ({texts})" if texts else ""
+    if not found["known"]:
+        return counts
+    mean, std, least, largest = (f"{found[name]:.4g}" for name in ("mean", "std", "least", "largest"))
+    return f"mean {mean} (sd {std}), {least} to {largest}, {counts}"
 
 
 def print_quality(quality: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from biocl.commands.arms import study_arms, trained_folds
+from biocl.commands.inspect import number_in_words
 from biocl.commands.setup import Cohort, build_model, check_judged, epoch_plan, open_cohort
 from biocl.commands.study import Fold, classifier_of, draw_for, floor_arms, linear_probe, tuned_model
 from biocl.errors import BioclError
@@ -31,6 +32,7 @@ from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import acting, make_views, needed_views
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition
+from biocl.store.targets import describe_target
 from biocl.training.data import embed
 from biocl.training.loop import Task, fit, total_steps
 from biocl.training.optimisation import resolve_device, resolve_precision
@@ -73,6 +75,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             "window": f"{cohort.windows.n_times} samples x {cohort.windows.n_chans} channels",
             "sfreq": cohort.windows.table.sfreq,
             "dropped": dict(cohort.windows.table.dropped),
+            **described_target(experiment, cohort),
             "read": described_reading(cohort),
             "split": f"{cohort.splits[0].stamp}, {len(cohort.splits)} fold(s)",
             "windows": {name: len(part) for name, part in parts.items()},
@@ -94,6 +97,15 @@ def described_reading(cohort: Cohort) -> str:
     if align is not None:
         words.append(f"{align.kind} alignment, {align.mode}, per {align.per}")
     return "; ".join([*words, *(f"MARKED: {mark}" for mark in cohort.marks)])
+
+
+def described_target(experiment: Experiment, cohort: Cohort) -> dict[str, str]:
+    """What the numbers beside the windows are like."""
+    target = experiment.data.target
+    if target is None:
+        return {}
+    facts = describe_target(cohort.windows.store, cohort.windows.table, target)
+    return {"target": f"{facts.pop('name')}: {number_in_words(facts)}"}
 
 
 def describe_terms(experiment: Experiment, cohort: Cohort, batch: Batch, model: Model) -> dict[str, Any]:

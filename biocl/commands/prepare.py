@@ -22,6 +22,7 @@ from biocl.store.quality import within_thresholds
 from biocl.store.spec import EventWindows, TrialsSpec, WindowsSpec
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
+from biocl.store.targets import with_target
 from biocl.store.windows import derive_windows
 
 MODALITIES = ("ecg", "eeg", "imu", "other")
@@ -238,7 +239,8 @@ def window_table(store: Store, data: DataSpec) -> WindowTable:
     classes = data.classes or list(store.defaults.get("classes", store.classes))
     windows = windows_spec(store, data)
     table = derive_windows(store, windows, trials, classes=classes, aux=data.aux, most_missing=data.quality.nan)
-    return within_thresholds(store, table, data.quality, aligned=isinstance(windows, EventWindows))
+    table = within_thresholds(store, table, data.quality, aligned=isinstance(windows, EventWindows))
+    return table if data.target is None else with_target(store, table, data.target, trials)
 
 
 def parsed(kind: Any, value: Any, key: str) -> Any:

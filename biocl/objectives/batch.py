@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,6 +18,8 @@ class Ids:
         Ids from the window table; `start` and `length` in samples.
     label : Tensor of int64, shape (N,)
         Class index, -1 where there is none.
+    target : Tensor of float32, shape (N,), or None
+        The number that is known of each item (``data.target``), NaN where it is unknown; None where none is asked for.
     """
 
     recording: torch.Tensor
@@ -25,10 +28,19 @@ class Ids:
     start: torch.Tensor
     length: torch.Tensor
     label: torch.Tensor
+    target: torch.Tensor | None = None
 
     def repeated(self, times: int) -> Ids:
         """The ids of all items, then of all again: of what is stacked on the batch axis."""
-        return self if times == 1 else Ids(*(column.repeat(times) for column in vars(self).values()))
+        return self if times == 1 else self.each(lambda column: column.repeat(times))
+
+    def where(self, kept: torch.Tensor) -> Ids:
+        """The ids of some items: a mask, or numbers."""
+        return self.each(lambda column: column[kept])
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Ids:
+        """The ids with every column changed alike."""
+        return replace(self, **{name: change(column) for name, column in vars(self).items() if column is not None})
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Batch:
     level : tuple of Tensor, each of shape (B, n_chans, 1), or None
         Mean and spread that ``data.normalise`` took out of `x`: ``forecast * spread + mean`` is in the units of
         `future`.
+    target : Tensor of float32, shape (B,), or None
+        See `Ids`.
     """
 
     x: torch.Tensor
@@ -66,8 +80,9 @@ class Batch:
     present: torch.Tensor | None = None
     future: torch.Tensor | None = None
     level: tuple[torch.Tensor, torch.Tensor] | None = None
+    target: torch.Tensor | None = None
 
     @property
     def ids(self) -> Ids:
         """The ids alone."""
-        return Ids(self.recording, self.patient, self.trial, self.start, self.length, self.label)
+        return Ids(self.recording, self.patient, self.trial, self.start, self.length, self.label, self.target)

@@ -152,8 +152,7 @@ def only_present(one: Compared) -> Compared:
     kept = one.present.all(dim=1)
     masks = [mask[kept][:, kept] for mask in (one.pairs.positive, one.pairs.negative, one.pairs.ignored)]
     pairs = Pairs(masks[0], masks[1], masks[2], one.pairs.estranged[kept])
-    ids = Ids(*(column[kept] for column in vars(one.ids).values()))
-    return Compared([side[kept] for side in one.reads], pairs, ids, one.relabelled)
+    return Compared([side[kept] for side in one.reads], pairs, one.ids.where(kept), one.relabelled)
 
 
 def loss_at_once(

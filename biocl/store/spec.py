@@ -1,4 +1,4 @@
-"""Keys of ``data.windows``, ``data.trials`` and ``data.quality`` in a configuration file."""
+"""Keys of ``data.windows``, ``data.trials``, ``data.target`` and ``data.quality`` in a configuration file."""
 
 from __future__ import annotations
 
@@ -110,6 +110,60 @@ class StretchTrials(Spec):
 
 WindowsSpec = Annotated[EventWindows | SlidingWindows | TrialWindows, Field(discriminator="kind")]
 TrialsSpec = Annotated[NeighbourTrials | EventTrials | RecordingTrials | StretchTrials, Field(discriminator="kind")]
+
+
+class HeartRateTarget(Spec):
+    """Beats per minute inside the window: 60 over the mean interval between its beats; unknown below three beats."""
+
+    kind: Literal["heart-rate"]
+    """Which number; each kind has keys of its own."""
+    events: str = "beat"
+    """Kind of the events that are beats, whatever their labels."""
+
+    @property
+    def title(self) -> str:
+        """How the target is called in tables."""
+        return "heart rate [1/min]"
+
+
+class LabelTarget(Spec):
+    """One of the recording's own labels that is a number, such as the age; what is no number (>89) is unknown."""
+
+    kind: Literal["label"]
+    """Which number; each kind has keys of its own."""
+    name: str = "age"
+    """Which of the recording's own labels (`biocl data inspect` lists those that are numbers)."""
+    range: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)] | None = (
+        None
+    )
+    """[least, largest] number that is believed; others are unknown. Default: all are believed."""
+
+    @property
+    def title(self) -> str:
+        """How the target is called in tables."""
+        return self.name
+
+    @field_validator("range", mode="after")
+    @classmethod
+    def _least_first(cls, between: list[float] | None) -> list[float] | None:
+        if between is not None and between[0] > between[1]:
+            raise ValueError("range is [least, largest]: the first must not exceed the second")
+        return between
+
+
+class ElapsedTarget(Spec):
+    """How much of its trial has passed at the window's middle, from 0 to 1; for trials that are movements."""
+
+    kind: Literal["elapsed"]
+    """Which number; each kind has keys of its own."""
+
+    @property
+    def title(self) -> str:
+        """How the target is called in tables."""
+        return "share of the trial elapsed"
+
+
+TargetSpec = Annotated[HeartRateTarget | LabelTarget | ElapsedTarget, Field(discriminator="kind")]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -53,6 +53,8 @@ class WindowTable:
         Whether windows may touch gaps (``data.quality.nan``), so that samples may be missing inside them.
     horizon : int
         Time steps behind every window that are its future, all of them signal; 0 where nothing is forecast.
+    target, target_name : ndarray of float32, shape (n_windows,), or None; str
+        The number that is predicted of each window (``data.target``), NaN where it is unknown.
     """
 
     rows: NDArray[Any]
@@ -63,6 +65,8 @@ class WindowTable:
     dropped: Mapping[str, int] = field(default_factory=dict)
     has_gaps: bool = False
     horizon: int = 0
+    target: NDArray[np.float32] | None = None
+    target_name: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,7 +133,8 @@ class WindowTable:
 
     def take(self, indices: NDArray[Any]) -> WindowTable:
         """The windows at `indices` (integers or a mask), in that order."""
-        return replace(self, rows=self.rows[indices], aux=self.aux[indices])
+        target = None if self.target is None else self.target[indices]
+        return replace(self, rows=self.rows[indices], aux=self.aux[indices], target=target)
 
     def digest(self) -> str:
         """SHA-256 (hex) of everything that a run reads from the table (not of `dropped`)."""
@@ -139,15 +144,20 @@ class WindowTable:
         hashed = hashlib.sha256(canonical_json([head, list(self.aux_names)]).encode())
         hashed.update(np.ascontiguousarray(self.rows).tobytes())
         hashed.update(np.ascontiguousarray(self.aux).tobytes())
+        if self.target is not None:
+            hashed.update(canonical_json(["target", self.target_name]).encode())
+            hashed.update(np.ascontiguousarray(self.target).tobytes())
         return hashed.hexdigest()
 
 
 def write_table(table: WindowTable, folder: Path) -> None:
-    """Write ``windows.npy``, ``windows.json`` and, where there are scalars, ``aux.npy`` into a folder."""
+    """Write ``windows.npy``, ``windows.json`` and, where there are any, ``aux.npy`` and ``target.npy``."""
     packed, constant = pack(table.rows)
     write_array(folder / "windows.npy", packed)
     if table.aux_names:
         write_array(folder / "aux.npy", table.aux)
+    if table.target is not None:
+        write_array(folder / "target.npy", table.target)
     write_json(
         folder / "windows.json",
         {
@@ -157,6 +167,7 @@ def write_table(table: WindowTable, folder: Path) -> None:
             "dropped": dict(table.dropped),
             "constant": constant,
             "horizon": table.horizon,
+            **({"target_name": table.target_name} if table.target is not None else {}),
         },
     )
 
@@ -168,6 +179,15 @@ def read_table(folder: Path) -> WindowTable:
     aux_names = tuple(sidecar["aux_names"])
     aux = np.load(folder / "aux.npy") if aux_names else np.empty((len(rows), 0), np.float32)
     names = {key: tuple(value) for key, value in sidecar["names"].items()}
+    target_name = sidecar.get("target_name")
     return WindowTable(
-        rows, names, sidecar["sfreq"], aux, aux_names, sidecar["dropped"], horizon=sidecar.get("horizon", 0)
+        rows,
+        names,
+        sidecar["sfreq"],
+        aux,
+        aux_names,
+        sidecar["dropped"],
+        horizon=sidecar.get("horizon", 0),
+        target=None if target_name is None else np.load(folder / "target.npy"),
+        target_name=target_name or "",
     )

@@ -257,6 +257,7 @@ class Windows:
             present=None if present is None else torch.from_numpy(present).to(device),
             future=torch.from_numpy(self.future(indices)).to(device) if self.table.horizon else None,
             level=level,
+            target=None if self.table.target is None else torch.from_numpy(self.table.target[indices]).to(device),
         )
 
 

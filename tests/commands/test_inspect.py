@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from biocl.cli import app
 from biocl.commands import inspect
-from biocl.commands.inspect import channels_in_words, inspect_store
+from biocl.commands.inspect import channels_in_words, inspect_store, number_in_words
 from biocl.datasets.dataset import Dataset, Entry
 from biocl.errors import DataError, UsageError
 from biocl.signals.recording import Channel, Events, Recording
@@ -89,6 +89,8 @@ def test_json_has_counts_devices_notes_and_quality(store: Store) -> None:
     assert quality["indices"]["template"]["median"] > 0.95
     assert quality["indices"]["template"]["beyond"] == 0
     assert "NaN" not in said(str(store.path), "--json")
+    heart_rate = {"mean": 75.0, "std": 0.0, "least": 75.0, "largest": 75.0, "known": 24, "unknown": 0}
+    assert facts["numbers"] == {"heart-rate (windows of 10 s)": heart_rate}
 
 
 def test_words_say_the_same(store: Store) -> None:
@@ -99,6 +101,7 @@ def test_words_say_the_same(store: Store) -> None:
         "device        wrist: acc [m/s2] wrist-acc-x, wrist-acc-y, wrist-acc-z",
         "note          4 recordings, one of them: 3 time stamps stood twice",
         "note          1 recording: The clock drifts",
+        "number        heart-rate (windows of 10 s): mean 75 (sd 0), 75 to 75, unknown 0 of 24",
         "quality       all 292 windows of 0.8 s",
         "Orphanidou et al. 2015",
         "not applicable",
@@ -150,6 +153,13 @@ def test_a_store_without_windows_of_its_own_is_looked_at_in_pieces(tmp_path: Pat
     assert (facts["quality"]["windows"], facts["quality"]["window_s"]) == (24, 10.0)
     assert facts["quality"]["indices"]["template"]["median"] > 0.9
     assert (tmp_path / "bare.png").stat().st_size > 10_000
+
+
+def test_a_number_in_words() -> None:
+    found = {"mean": 62.123, "std": 17.0, "least": 18.0, "largest": 89.0, "known": 388, "unknown": 12}
+    assert number_in_words(found) == "mean 62.12 (sd 17), 18 to 89, unknown 12 of 400"
+    assert number_in_words({**found, "no_numbers": {">89": 10}}).endswith("unknown 12 of 400 (>89: 10)")
+    assert number_in_words({"known": 0, "unknown": 3}) == "unknown 3 of 3"
 
 
 def test_many_names_are_cut_short() -> None:

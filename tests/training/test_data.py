@@ -65,6 +65,21 @@ def test_a_batch_carries_the_ids_of_its_rows(cohort: Cohort) -> None:
     assert batch.x.shape == (3, cohort.windows.n_chans, cohort.windows.n_times)
     assert batch.valid is None
     assert np.array_equal(batch.x.numpy(), cohort.windows.arrays(rows))
+    assert batch.target is None
+    assert batch.ids.target is None
+
+
+def test_a_batch_carries_the_targets_of_its_rows(small_cohort: Cohort) -> None:
+    numbers = np.where(np.arange(len(small_cohort.windows)) % 3, np.arange(len(small_cohort.windows)), np.nan)
+    table = replace(small_cohort.windows.table, target=numbers.astype(np.float32), target_name="age")
+    windows = replace(small_cohort.windows, table=table)
+    ids = windows.batch(np.array([4, 3, 20]), CPU).ids
+    assert ids.target.dtype == torch.float32
+    expected = [4, np.nan, 20]
+    assert np.array_equal(ids.target.numpy(), expected, equal_nan=True)
+    assert np.array_equal(ids.repeated(2).target.numpy(), expected * 2, equal_nan=True)
+    assert ids.where(torch.tensor([True, False, True])).target.tolist() == [4, 20]
+    assert ids.where(torch.tensor([True, False, True])).start.tolist() == [int(ids.start[0]), int(ids.start[2])]
 
 
 @pytest.mark.parametrize("change", [["encoder.pool=max"], ["encoder.pool=mean"], ["encoder.segments=3"]])
