@@ -12,7 +12,7 @@ from biocl.evaluation.labels import parse_labels
 from biocl.evaluation.spec import EvaluateSpec
 from biocl.files import digest
 from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
-from biocl.objectives.view_rules import view_refusal
+from biocl.objectives.view_rules import rate_refusal, view_refusal
 from biocl.sampling.spec import BatchSpec, HierarchicalBatch
 from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
@@ -78,6 +78,11 @@ class DataSpec(ConditioningSpec):
         return ConditioningSpec(**{name: getattr(self, name) for name in CONDITIONING})
 
 
+def reads_target(term: Term) -> bool:
+    """Whether a term predicts the number beside a window, or compares windows by it."""
+    return getattr(term, "relation", None) == "near-target" or getattr(term, "head", None) == "regression"
+
+
 class Experiment(Spec):
     """One YAML file: one run."""
 
@@ -127,6 +132,10 @@ class Experiment(Spec):
                 if view not in self.views:
                     raise ValueError(f"terms[{number}] names the view {view!r}, which views: does not define")
             refusal = view_refusal(term, self.views) if isinstance(term, ContrastTerm) else None
+            if getattr(term, "relation", None) == "near-target" and self.data.target is None:
+                refusal = "compares windows by their targets: say which number that is in data.target"
+            if self.data.target is not None and self.data.target.kind == "heart-rate" and reads_target(term):
+                refusal = refusal or rate_refusal(term, self.views)
             if refusal is not None:
                 raise ValueError(f"terms[{number}] {refusal}")
             project = getattr(term, "project", None)

@@ -23,6 +23,7 @@ from biocl.evaluation.intervals import bootstrap_metrics
 from biocl.evaluation.protocol import FLOOR_MODE, UNTRAINED, Cell, cells
 from biocl.experiment import Experiment
 from biocl.objectives.batch import Batch
+from biocl.objectives.by_target import partners
 from biocl.objectives.comparisons import Comparison
 from biocl.objectives.contradictions import contradictions
 from biocl.objectives.criterion_spec import AtOnce
@@ -31,7 +32,7 @@ from biocl.objectives.pairs import pairs_of_sides
 from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import acting, make_views, needed_views
 from biocl.randomness import integer_seed
-from biocl.sampling.composition import composition
+from biocl.sampling.composition import composition, spread
 from biocl.store.targets import describe_target
 from biocl.training.data import embed
 from biocl.training.loop import Task, fit, total_steps
@@ -81,7 +82,10 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             "windows": {name: len(part) for name, part in parts.items()},
             "patients": {name: len(np.unique(rows["patient"][part])) for name, part in parts.items()},
         },
-        "batch": composition(batches, rows["patient"], rows["trial"]),
+        "batch": {
+            **composition(batches, rows["patient"], rows["trial"]),
+            **({} if cohort.windows.table.target is None else spread(batches, cohort.windows.table.target)),
+        },
         "passes": {"views encoded a step": needed_views(experiment.terms)},
         **describe_terms(experiment, cohort, batch, model),
         "pretrain": (pretraining := time_pretraining(experiment, cohort, parts, target)),
@@ -139,6 +143,11 @@ def describe_term(
 ) -> dict[str, Any]:
     """Weight, and how many positives and negatives an anchor has in a batch whose sequences have `n_steps`."""
     found = [pairs_of_sides(term, sides, batch, views)[0] for sides in compared]
+    head = {"term": term.title, "criterion": term.criterion.name, "weight": term.weight}
+    if term.relation == "near-target":
+        target = batch.ids.repeated(len(compared[0][0])).target
+        assert target is not None
+        return {**head, **partners(term.criterion, found[0], target)}
     negatives = mean_count([pairs.negative for pairs in found])
     match term.relation:
         case _ if isinstance(term.criterion, AtOnce):
@@ -150,7 +159,7 @@ def describe_term(
         case _:
             per_anchor = (mean_count([pairs.positive for pairs in found]), negatives)
     named = dict(zip(("positives", "negatives"), per_anchor, strict=True))
-    return {"term": term.title, "criterion": term.criterion.name, "weight": term.weight, **named}
+    return {**head, **named}
 
 
 def mean_count(masks: Sequence[torch.Tensor]) -> float:

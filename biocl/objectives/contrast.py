@@ -15,9 +15,10 @@ from biocl.errors import UsageError
 from biocl.objectives import criteria
 from biocl.objectives.at_once import at_once_loss, collossl_loss
 from biocl.objectives.batch import Batch, Ids
+from biocl.objectives.by_target import target_loss
 from biocl.objectives.comparisons import Comparison, Side, comparisons
 from biocl.objectives.criteria.scores import attached_zero
-from biocl.objectives.criterion_spec import AtOnce, ColloSSL
+from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL
 from biocl.objectives.pairs import Pairs, pairs_of_sides
 from biocl.objectives.spec import ContrastTerm, own_of
 from biocl.views.signal import SignalInfo
@@ -126,6 +127,9 @@ def reads_of(
         reads = [read_side(term, side, ordered, projector) for side in sides]
         there = presence(sides, views, devices)
         one = Compared(reads, pairs, ids, relabelled, there, sides[0][0].view)
+        if term.relation == "near-target":
+            assert ids.target is not None
+            one = of_items(one, ~ids.target.isnan())
         found.append(one if one.present is None or isinstance(term.criterion, AtOnce) else only_present(one))
     return found
 
@@ -149,10 +153,15 @@ def presence(sides: Comparison, views: Sequence[View], devices: Sequence[str]) -
 def only_present(one: Compared) -> Compared:
     """A comparison of the items that are there on every side."""
     assert one.present is not None
-    kept = one.present.all(dim=1)
+    return replace(of_items(one, one.present.all(dim=1)), present=None)
+
+
+def of_items(one: Compared, kept: torch.Tensor) -> Compared:
+    """A comparison of some of its items; `kept` (N,) bool."""
     masks = [mask[kept][:, kept] for mask in (one.pairs.positive, one.pairs.negative, one.pairs.ignored)]
     pairs = Pairs(masks[0], masks[1], masks[2], one.pairs.estranged[kept])
-    return Compared([side[kept] for side in one.reads], pairs, one.ids.where(kept), one.relabelled)
+    present = None if one.present is None else one.present[kept]
+    return replace(one, reads=[side[kept] for side in one.reads], pairs=pairs, ids=one.ids.where(kept), present=present)
 
 
 def loss_at_once(
@@ -175,6 +184,10 @@ def comparison_loss(term: ContrastTerm, one: Compared) -> tuple[torch.Tensor | N
     """The criterion of one comparison, None if no item has a pair; and how many anchors had none."""
     criterion, reads, pairs = term.criterion, one.reads, one.pairs
     assert not isinstance(criterion, AtOnce)
+    if isinstance(criterion, ByTarget):
+        assert one.ids.target is not None
+        loss, info = target_loss(criterion, reads, pairs, one.ids.target)
+        return loss if info["anchors"] else None, info["skipped"]
     if criterion.name == "nt-xent":
         (first, second), ignored, lost = reads, pairs.ignored, 0
         if one.relabelled:

@@ -111,4 +111,57 @@ class ColloSSL(AtOnce):
     together."""
 
 
-Criterion = Annotated[NTXent | SupCon | CometId | MVInfoNCE | MVDHEL | Cocoa | ColloSSL, Field(discriminator="name")]
+class ByTarget(Spec):
+    """A criterion that compares windows by the distance of their targets (relation near-target)."""
+
+    by_target: ClassVar[bool] = True
+
+
+class SupReMix(ByTarget):
+    """SupReMix: supervised contrast weighted by the distance of targets, against mixtures of embeddings too."""
+
+    name: Literal["supremix"]
+    """Near targets against all others, weighted by distance, and against mixtures of embeddings."""
+    temperature: Positive = 0.3
+    """Similarities are divided by it."""
+    reach: Positive = 5.0
+    """A positive is mixed of windows whose targets are nearer than this, one below and one above the anchor's; in the
+    target's unit."""
+    unit: Positive = 1.0
+    """The difference of targets that counts as 1: a negative's weight is its distance over this, plus 1."""
+    weights: Literal["distance", "none"] = "distance"
+    """none weighs all windows alike: without mixtures that is sup-con."""
+    share: Annotated[list[Positive], Field(min_length=2, max_length=2)] = [2.0, 8.0]
+    """The Beta distribution of the anchor's share in a mixed negative."""
+    n_negatives: Annotated[int, Field(ge=0)] = 64
+    """Most mixed negatives of an anchor, drawn among its negatives; 0 for none."""
+    n_positives: Annotated[int, Field(ge=0)] = 64
+    """Most mixed positives of an anchor; 0 for none."""
+
+
+class RankNContrast(ByTarget):
+    """Rank-N-Contrast: each pair against the windows whose targets are as far away, or farther."""
+
+    name: Literal["rnc"]
+    """Every pair against the windows whose targets are as far away, or farther (Rank-N-Contrast)."""
+    temperature: Positive = 2.0
+    """Similarities are divided by it."""
+    similarity: Literal["distance", "cosine"] = "distance"
+    """distance is minus the Euclidean distance of embeddings of any length, as published."""
+
+
+class CWCL(ByTarget):
+    """Continuously weighted contrast: every pair is as positive as its targets are near."""
+
+    name: Literal["cwcl"]
+    """Every pair is as positive as its targets are near."""
+    temperature: Positive = 0.1
+    """Similarities are divided by it."""
+    width: Positive = 5.0
+    """A pair's weight is exp(-distance / width), in the target's unit."""
+
+
+Criterion = Annotated[
+    NTXent | SupCon | CometId | MVInfoNCE | MVDHEL | Cocoa | ColloSSL | SupReMix | RankNContrast | CWCL,
+    Field(discriminator="name"),
+]

@@ -23,7 +23,7 @@ class Pairs:
 
     Every pair is positive, negative or ignored. Under ``same-time-step`` the partners are steps of one window,
     so no pair of items is positive or negative. `estranged` (N,) is True where an item's own two sides are no
-    pair, because one was relabelled; such an item is no anchor.
+    pair, because one was relabelled or its target is unknown; such an item is no anchor.
     """
 
     positive: torch.Tensor
@@ -92,6 +92,11 @@ def window_pairs(term: ContrastTerm, ids: Batch | Ids, shown: Sequence[Shown] = 
     if term.relation in ("same-trial", "same-patient"):
         alike = relations.same_id(ids.trial if term.relation == "same-trial" else ids.patient)
     ignored = nothing.clone()
+    if term.relation == "near-target":
+        assert ids.target is not None
+        alike, unknown = relations.near(ids.target, term.near), ids.target.isnan()
+        ignored |= unknown[:, None] | unknown[None]
+        estranged = estranged | unknown
     for kind in term.ignored:
         match kind:
             case "overlap":

@@ -5,6 +5,7 @@ A relation answers one question about every pair (row i, column j); terms combin
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -24,6 +25,23 @@ def same_id(ids: Tensor, others: Tensor | None = None) -> Tensor:
     """
     others = ids if others is None else others
     return (ids[:, None] == others[None, :]) & (ids >= 0)[:, None]
+
+
+def near(target: Tensor, most: float) -> Tensor:
+    """Whether the numbers of two windows differ by `most` at most; an unknown one (NaN) is near nothing.
+
+    Parameters
+    ----------
+    target : Tensor, shape (N,)
+    most : float
+        At least 0; a rounding error of the numbers' own precision is allowed.
+
+    Returns
+    -------
+    bool Tensor, shape (N, N)
+    """
+    rounding = 4 * torch.finfo(target.dtype).eps * target.abs()
+    return (target[:, None] - target[None, :]).abs() <= most + torch.maximum(rounding[:, None], rounding[None, :])
 
 
 def overlap(recording: Tensor, start: Tensor, length: Tensor) -> Tensor:

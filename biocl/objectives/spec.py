@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from biocl.objectives.criterion_spec import AtOnce, ColloSSL, Criterion
+from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, Criterion
 from biocl.spec import Spec
 
-Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient"]
+Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient", "near-target"]
 Ignored = Literal["overlap", "same-trial", "same-patient", "other-patient", "label-change"]
 Width = Annotated[int, Field(ge=1)]
 Names = Annotated[list[str], Field(min_length=1)]
@@ -25,6 +25,7 @@ DEFAULT_IGNORE: dict[Relation, tuple[Ignored, ...]] = {
     "same-sample": ("same-trial", "overlap", "label-change"),
     "same-trial": ("overlap", "label-change"),
     "same-patient": ("overlap", "label-change"),
+    "near-target": ("overlap",),
 }
 
 LABELS = {"label-change"}  # the one kind that same-time-step heeds: it leaves the whole window out
@@ -51,7 +52,11 @@ class ContrastTerm(Spec):
     """What lies side by side on the batch axis, so that it meets as negatives: of view, branch and device one or both
     that are not compared. Default: nothing, each is compared in its own batch and the mean taken."""
     relation: Relation
-    """Which pairs are positive: the steps of a window, the views of a window, windows of a trial, of a patient."""
+    """Which pairs are positive: the steps of a window, the views of a window, windows of a trial, of a patient, or
+    windows whose targets are near each other (data.target; those whose target is unknown take no part)."""
+    near: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """The largest difference of targets that counts as equal (near-target), in the target's unit. rnc and cwcl grade
+    all pairs, and are logged by it."""
     criterion: Criterion
     """The formula that scores positives against negatives."""
     read: Literal["seq", "vec", "time-course"] = "vec"
@@ -64,8 +69,8 @@ class ContrastTerm(Spec):
     name} for one of each device's."""
     ignore: list[Ignored] | None = None
     """Pairs that are neither positive nor negative. Default by relation: same-sample ignores same-trial and
-    overlap, same-trial and same-patient ignore overlap; all ignore label-change, pairs of which one view was
-    relabelled (reflected) and that now show different or unknown classes."""
+    overlap, same-trial, same-patient and near-target ignore overlap; all but near-target ignore label-change, pairs
+    of which one view was relabelled (reflected) and that now show different or unknown classes."""
     redraw_dropout: bool = False
     """Draw the dropout after the shared trunk anew for each use in this term."""
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
@@ -152,13 +157,23 @@ class ContrastTerm(Spec):
                 raise ValueError(f"{self.criterion.name} needs two views, or across: device")
         elif self.criterion.name == "nt-xent":
             if self.relation not in ("same-time-step", "same-sample"):
-                raise ValueError("nt-xent knows one positive an item; use sup-con for same-trial and same-patient")
+                raise ValueError(
+                    "nt-xent knows one positive an item; use sup-con for same-trial, same-patient and near-target"
+                )
             if self.across == "view" and len(self.views) < 2:
                 raise ValueError("nt-xent needs two views")
+        elif isinstance(self.criterion, ByTarget):
+            if self.relation != "near-target" or self.read != "vec":
+                raise ValueError(f"{self.criterion.name} needs relation near-target and read: vec")
+        elif self.relation == "near-target":
+            if self.criterion.name != "sup-con" or self.read != "vec":
+                raise ValueError("near-target needs read: vec and one of sup-con, supremix, rnc, cwcl")
         elif self.relation not in ("same-trial", "same-patient"):
             raise ValueError(f"{self.criterion.name} needs relation same-trial or same-patient")
         elif self.read == "seq":
             raise ValueError(f"{self.criterion.name} needs read: vec or read: time-course")
+        if self.near > 0 and self.relation != "near-target":
+            raise ValueError("near is the largest difference of targets: it needs relation near-target")
         named = set(self.ignore or ())
         if named and (self.criterion.name == "comet-id" or (self.relation == "same-time-step" and named != LABELS)):
             raise ValueError("ignore does not act here: comet-id and same-time-step score every pair")

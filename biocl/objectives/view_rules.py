@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from biocl.objectives.criterion_spec import AtOnce
-from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.spec import ContrastTerm, Term
 from biocl.views.spec import Step, ViewSpec
 
 
@@ -30,4 +30,13 @@ def view_refusal(term: ContrastTerm, views: Mapping[str, ViewSpec]) -> str | Non
             )
         if step.relabels and term.criterion.name == "comet-id" and "label-change" in term.ignored:
             return f"scores every pair with comet-id, also across the label that {step.key()} changes: use sup-con"
+    return None
+
+
+def rate_refusal(term: Term, views: Mapping[str, ViewSpec]) -> str | None:
+    """Why a term cannot tell the heart rate of a window from its views, or None."""
+    for name in term.views:
+        for step in views[name]:
+            if step.time == "resampled":
+                return f"reads the heart rate, which {step.key()} in the view {name} changes: leave that step out"
     return None

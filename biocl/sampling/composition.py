@@ -101,6 +101,32 @@ def composition(batches: Sequence[np.ndarray], patient: np.ndarray, trial: np.nd
     return {name: float(value) for name, value in zip(COMPOSITION, values, strict=True)}
 
 
+def spread(batches: Sequence[np.ndarray], values: np.ndarray) -> dict[str, float]:
+    """How much of the spread of a number the batches hold.
+
+    Parameters
+    ----------
+    batches : sequence of ndarray of int
+        Row numbers.
+    values : ndarray of float, shape (n_windows,)
+        NaN where unknown.
+
+    Returns
+    -------
+    dict of str to float
+        ``target_known`` (share of the batches' windows) and ``target_spread``, the mean standard deviation inside a
+        batch over that of all the batches' windows (0 where nothing varies): about 1 for windows drawn at random.
+    """
+    rows = np.concatenate(list(batches)) if len(batches) else np.zeros(0, np.int64)
+    known = np.isfinite(values)
+    overall = float(values[rows[known[rows]]].std()) if known[rows].any() else 0.0
+    inside = [float(values[batch[known[batch]]].std()) for batch in batches if known[batch].any()]
+    return {
+        "target_known": float(known[rows].mean()) if len(rows) else 0.0,
+        "target_spread": float(np.mean(inside)) / overall if overall else 0.0,
+    }
+
+
 def group_sizes(*ids: np.ndarray) -> tuple[int, np.ndarray]:
     """Number of distinct combinations of ids, and for every row the size of its group."""
     group = np.zeros(len(ids[0]), np.int64)

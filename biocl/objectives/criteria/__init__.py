@@ -10,6 +10,7 @@ float32 at least, also under autocast.
 from biocl.objectives.criteria.cocoa import cocoa
 from biocl.objectives.criteria.collossl import collossl
 from biocl.objectives.criteria.comet import comet_id, time_course
+from biocl.objectives.criteria.cwcl import cwcl, target_weights
 from biocl.objectives.criteria.focal import (
     focal,
     focal_orthogonality,
@@ -24,7 +25,9 @@ from biocl.objectives.criteria.info_nce import info_nce
 from biocl.objectives.criteria.masked_aggregation import aggregate, device_masks, masked_aggregation
 from biocl.objectives.criteria.multi_view import mv_dhel, mv_info_nce
 from biocl.objectives.criteria.nt_xent import nt_xent
+from biocl.objectives.criteria.rank_n_contrast import rank_n_contrast
 from biocl.objectives.criteria.sup_con import sup_con, sup_con_views
+from biocl.objectives.criteria.supremix import hard_positives, supremix
 from biocl.objectives.criteria.vicreg import vicreg
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "cocoa",
     "collossl",
     "comet_id",
+    "cwcl",
     "device_masks",
     "focal",
     "focal_orthogonality",
@@ -39,15 +43,19 @@ __all__ = [
     "focal_shared",
     "gram",
     "gram_volume",
+    "hard_positives",
     "hierarchical_max",
     "info_nce",
     "masked_aggregation",
     "mv_dhel",
     "mv_info_nce",
     "nt_xent",
+    "rank_n_contrast",
     "shared_private",
     "sup_con",
     "sup_con_views",
+    "supremix",
+    "target_weights",
     "temporal_ranking",
     "time_course",
     "vicreg",
