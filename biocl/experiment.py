@@ -11,8 +11,10 @@ from biocl.errors import UsageError
 from biocl.evaluation.labels import parse_labels
 from biocl.evaluation.spec import EvaluateSpec
 from biocl.files import digest
-from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.head_spec import ClassificationTerm
+from biocl.objectives.spec import ProjectorSpec, Term
 from biocl.objectives.view_rules import rate_refusal, view_refusal
+from biocl.objectives.weight_spec import acts
 from biocl.sampling.spec import BatchSpec, HierarchicalBatch
 from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
@@ -131,7 +133,7 @@ class Experiment(Spec):
             for view in term.views:
                 if view not in self.views:
                     raise ValueError(f"terms[{number}] names the view {view!r}, which views: does not define")
-            refusal = view_refusal(term, self.views) if isinstance(term, ContrastTerm) else None
+            refusal = view_refusal(term, self.views)
             if getattr(term, "relation", None) == "near-target" and self.data.target is None:
                 refusal = "compares windows by their targets: say which number that is in data.target"
             if self.data.target is not None and self.data.target.kind == "heart-rate" and reads_target(term):
@@ -153,7 +155,7 @@ class Experiment(Spec):
         for title in titles:
             if titles.count(title) > 1:
                 raise ValueError(f"two terms are called {title!r}: give one a label:")
-        if not any(term.weight > 0 for term in self.terms):
+        if not any(acts(term.weight) for term in self.terms):
             raise ValueError("every term has weight 0, so nothing would be learned")
         if (
             self.data.horizon_s is not None
@@ -166,7 +168,7 @@ class Experiment(Spec):
             )
         if "joint" in self.evaluate.modes and not self.has_head:
             raise ValueError(
-                "evaluate.modes: joint judges the head that is trained with the encoder, and no term is one"
+                "evaluate.modes: joint judges the classifier that is trained with the encoder, and no term is one"
             )
         for reserved in ("pretrained", "untrained"):
             if reserved in self.variants:
@@ -176,7 +178,7 @@ class Experiment(Spec):
     @property
     def has_head(self) -> bool:
         """Whether a classification head is trained together with the encoder."""
-        return any(isinstance(term, HeadTerm) and term.weight > 0 for term in self.terms)
+        return any(isinstance(term, ClassificationTerm) and acts(term.weight) for term in self.terms)
 
     @property
     def pretraining_digest(self) -> str:

@@ -68,11 +68,11 @@ def explain_key(key: str) -> str:
 
 
 def of_which(key: str, owner: type[BaseModel], entries: list[tuple[str, Any, type[BaseModel]]]) -> str:
-    """``[eegnet]`` where several specs, told apart by their ``name`` or by a view step's key, own the same key."""
+    """``[eegnet]`` where several specs, told apart by ``name``, ``head`` or a view step's key, own the same key."""
     if issubclass(owner, Step):
         last = key.rpartition(".")[2]
         return f" [{owner.key()}]" if last in owner.__annotations__ and last != owner.key() else ""
-    name = owner.model_fields.get("name")
+    name = owner.model_fields.get("name") or owner.model_fields.get("head")
     if name is None or len({str(who) for where, _, who in entries if where == key}) < 2:
         return ""
     return f" [{describe(name.annotation)}]"

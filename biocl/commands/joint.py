@@ -2,66 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from biocl.commands.setup import epoch_plan
-from biocl.evaluation.finetuning import Labelled
+from biocl.evaluation.finetuning import Labelled, evenly, fit_heads_on, look_at
+from biocl.evaluation.values import Best, ValueTerm, wearing
 from biocl.experiment import Experiment
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ClassificationTerm
 from biocl.objectives.heads import balanced_class_weights
 from biocl.objectives.model import Model
-from biocl.objectives.spec import HeadTerm
-from biocl.training.loop import Task, fit
+from biocl.objectives.terms import acting
+from biocl.training.averaging import Weights
+from biocl.training.data import Windows
+from biocl.training.loop import Metrics, Task, fit
 
 
 def train_jointly(
     model: Model,
     experiment: Experiment,
-    data: Labelled,
+    data: Labelled | Windows,
     train: np.ndarray,
     labelled: np.ndarray,
     *,
     device: torch.device,
+    validation: np.ndarray | None = None,
+    on_log: Callable[[int, Metrics], None] = lambda step, values: None,
 ) -> None:
-    """Train a model in place as ``terms:`` and ``train:`` say; what is judged is the average or the last weights.
+    """Train a model in place as ``terms:`` and ``train:`` say.
+
+    What is kept is the average or the last weights; with `validation` those of them that were best there, at one of the
+    looks every ``train.validate_every`` steps, by the first head that is no reconstruction.
 
     Parameters
     ----------
     model : Model
         With a head for ``data.classes``.
     experiment : Experiment
-    data : Labelled
+    data : Labelled or Windows
+        The latter where no head is a classifier.
     train : ndarray of int
         Table rows that are trained on.
     labelled : ndarray of int
-        Those of them whose labels are read.
+        Those of them whose labels and numbers are read; what follows a window is always known.
     device : torch.device
+    validation : ndarray of int, optional
+        Table rows by which weights are chosen.
+    on_log : callable
     """
-    known = np.zeros(len(data.windows.table), np.bool_)
+    windows = data.windows if isinstance(data, Labelled) else data
+    known = np.zeros(len(windows.table), np.bool_)
     known[labelled] = True
 
     def load(indices: np.ndarray) -> Batch:
         batch = data.batch(indices, device)
         hidden = torch.from_numpy(~known[indices]).to(device)
-        return replace(batch, label=batch.label.masked_fill(hidden, -1))
+        target = None if batch.target is None else batch.target.masked_fill(hidden, float("nan"))
+        return replace(batch, label=batch.label.masked_fill(hidden, -1), target=target)
 
-    if data.windows.n_aux:
-        model.fit_aux(torch.from_numpy(data.windows.table.aux[train]))
-    plan = epoch_plan(experiment.batch, data.windows, train, experiment.seed)
-    weights = class_weights(experiment, data.labels(labelled), len(data.classes), device)
+    fit_heads_on(model, windows, train, labelled)
+    plan = epoch_plan(experiment.batch, windows, train, experiment.seed)
+    weights = None
+    if isinstance(data, Labelled):
+        weights = class_weights(experiment, data.labels(labelled), len(data.classes), device)
     task = Task(experiment.terms, experiment.views, plan, load, weights, data.signal)
     spec = experiment.train.model_copy(update={"compile": False})
-    at = fit(model, task, spec, seed=experiment.seed, device=device)
-    if at.average:
-        model.load_state_dict(at.average)
+    best = Best()
+    rows = np.empty(0, np.int64) if validation is None else validation
+    looked_at = evenly(rows, experiment.finetune.validation_windows)
+    judge = judging_term(experiment)
+
+    def look(now: Weights, step: int) -> Metrics:
+        with wearing(model, now):
+            metrics, score = look_at(model, data, looked_at, device=device, term=judge)
+        best.offer(score, now)
+        return metrics
+
+    at = fit(
+        model,
+        task,
+        spec,
+        seed=experiment.seed,
+        device=device,
+        on_log=on_log,
+        validate=look if len(looked_at) else None,
+    )
+    if best.weights or at.average:
+        model.load_state_dict(best.weights or at.average)
+
+
+def judging_term(experiment: Experiment) -> ValueTerm | None:
+    """The forecasting or regression head by which weights are chosen; None where a classifier stands before it."""
+    for term in acting(experiment.terms):
+        if isinstance(term, ClassificationTerm):
+            return None
+        if isinstance(term, ValueTerm):
+            return term
+    return None
 
 
 def class_weights(
     experiment: Experiment, labels: np.ndarray, n_outputs: int, device: torch.device
 ) -> torch.Tensor | None:
     """Balanced class weights of labels (n,) where a head asks for them."""
-    asked = [t for t in experiment.terms if isinstance(t, HeadTerm) and t.network.class_weights == "balanced"]
+    asked = [t for t in experiment.terms if isinstance(t, ClassificationTerm) and t.network.class_weights == "balanced"]
     return balanced_class_weights(torch.from_numpy(labels.astype(np.int64)), n_outputs).to(device) if asked else None

@@ -31,6 +31,7 @@ from biocl.objectives.model import Model
 from biocl.objectives.pairs import pairs_of_sides
 from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import acting, make_views, needed_views
+from biocl.objectives.weight_spec import weight_in_words
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition, spread
 from biocl.store.targets import describe_target
@@ -143,7 +144,7 @@ def describe_term(
 ) -> dict[str, Any]:
     """Weight, and how many positives and negatives an anchor has in a batch whose sequences have `n_steps`."""
     found = [pairs_of_sides(term, sides, batch, views)[0] for sides in compared]
-    head = {"term": term.title, "criterion": term.criterion.name, "weight": term.weight}
+    head = {"term": term.title, "criterion": term.criterion.name, "weight": weight_in_words(term.weight)}
     if term.relation == "near-target":
         target = batch.ids.repeated(len(compared[0][0])).target
         assert target is not None

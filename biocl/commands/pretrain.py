@@ -14,6 +14,7 @@ from biocl.commands.joint import class_weights
 from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort, split_record
 from biocl.config import to_yaml
 from biocl.errors import DataError
+from biocl.evaluation.finetuning import fit_heads_on
 from biocl.experiment import Experiment
 from biocl.files import write_json
 from biocl.objectives.alignment import alignment
@@ -101,8 +102,7 @@ def pretrain(
     labels = windows.table.rows["label"][parts["train"]]
     weights = class_weights(experiment, labels, len(windows.table.classes), target)
     task = Task(experiment.terms, experiment.views, plan, load, weights, windows.signal)
-    if windows.n_aux and len(model.heads):
-        model.fit_aux(torch.from_numpy(windows.table.aux[parts["train"]]))
+    fit_heads_on(model, windows, parts["train"])
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=checkpoint.state["step"] if checkpoint else -1)
     trained_on = split_record(split, windows, parts)["patients"]["train"]
     with progress("pretrain", n_steps) as advance:

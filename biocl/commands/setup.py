@@ -181,6 +181,7 @@ def build_model(
             terms=experiment.terms if terms is None else terms,
             n_outputs=len(windows.table.classes) if n_outputs is None else n_outputs,
             n_aux=windows.n_aux,
+            horizon=windows.table.horizon,
         )
 
 

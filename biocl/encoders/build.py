@@ -12,7 +12,7 @@ from biocl.encoders.dual import DualEncoder
 from biocl.encoders.encoder import Encoder
 from biocl.encoders.spec_base import ReadOut
 from biocl.errors import UsageError
-from biocl.signals.devices import devices_of
+from biocl.signals.devices import devices_of, each_channel
 from biocl.signals.recording import Channel
 
 JointEncoder = DualEncoder | DeviceEncoder
@@ -69,6 +69,8 @@ def of_devices(
 ) -> DeviceEncoder:
     """An encoder for each different device; of equal ones the first one's channels make it."""
     devices = devices_of(channels, steps_between(spec.rates, sfreq))
+    if spec.of == "channel":
+        devices = each_channel(channels, alike=spec.share)
     encoders: dict[str, Encoder | DualEncoder] = {}
     for device in devices:
         key = device.key(shared=spec.share)

@@ -263,9 +263,11 @@ class DevicesSpec(Spec):
 
     each: EachSpec
     """The encoder of a device, which reads that device's channels alone: one by name, or two branches under dual."""
+    of: Literal["device", "channel"] = "device"
+    """What the encoder is one of: each device, or each channel, which is then read alone."""
     share: bool = True
-    """One set of weights for all devices with the same kinds of channels, so that it serves any number of them;
-    false gives each device its own."""
+    """One set of weights for all devices with the same kinds of channels, so that it serves any number of them (of
+    channel: for all channels, whatever their kind); false gives each its own."""
     fusion: Literal["concat", "mean", "sequential"] = "concat"
     """What predicts: concat all vectors side by side, with zeros for an absent device, mean over the devices that are
     there, sequential a state that each device that is there updates in turn (MultiModN)."""
@@ -275,6 +277,12 @@ class DevicesSpec(Spec):
     """Samples a second of devices that were recorded more slowly than the clock on which all were put: each is read at
     its own rate, which divides the clock's, so that milliseconds of its encoder are right and steps fewer. Devices of
     different rate share no weights. Default: the clock's rate."""
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> DevicesSpec:
+        if self.rates and self.of == "channel":
+            raise ValueError("channels are read on one clock: rates needs of: device")
+        return self
 
 
 EncoderSpec = Annotated[

@@ -11,10 +11,12 @@ import torch
 from biocl.encoders.spec import DevicesSpec
 from biocl.errors import UsageError
 from biocl.evaluation.metrics import classification_metrics
+from biocl.evaluation.values import Best, ValueTerm, chosen_by, value_errors
 from biocl.objectives.batch import Batch
-from biocl.objectives.heads import balanced_class_weights
+from biocl.objectives.head_spec import ClassificationTerm, HeadTerm
+from biocl.objectives.heads import ClassificationHead, balanced_class_weights
 from biocl.objectives.model import Model
-from biocl.objectives.spec import HeadTerm
+from biocl.objectives.view_rules import view_refusal
 from biocl.randomness import integer_seed
 from biocl.sampling.plain import random_batches
 from biocl.training.averaging import Weights
@@ -84,7 +86,7 @@ class Labelled:
 def finetune_model(
     build: Callable[[list[HeadTerm]], Model],
     encoder_weights: Weights | None,
-    data: Labelled,
+    data: Labelled | Windows,
     train: np.ndarray,
     validation: np.ndarray,
     spec: FinetuneSpec,
@@ -92,6 +94,7 @@ def finetune_model(
     seed: int,
     device: torch.device,
     on_log: Callable[[int, Metrics], None] = lambda step, values: None,
+    term: ValueTerm | None = None,
 ) -> Model:
     """Train a head and what ``spec.mode`` frees of the encoder; keep the best weights on validation patients.
 
@@ -101,34 +104,41 @@ def finetune_model(
         Head terms to an untrained model.
     encoder_weights : dict, optional
         Weights of a pretrained model, whose ``encoder.`` part is loaded; None trains from scratch.
-    data : Labelled
+    data : Labelled or Windows
+        The latter for a head that forecasts or predicts a number.
     train, validation : ndarray of int
         Table rows. Without validation rows the last weights are kept.
     spec : FinetuneSpec
     seed : int
     device : torch.device
     on_log : callable
+    term : ForecastingTerm or RegressionTerm, optional
+        The head where it is not a classifier of ``spec.head``; its views and weight do not count.
 
     Returns
     -------
     Model
-        In evaluation mode, with the weights of the best macro-F1 on validation patients.
+        In evaluation mode, with the weights that were best on validation patients: by macro-F1, or by the mean squared
+        or absolute error of what is predicted (see `chosen_by`).
+
+    Raises
+    ------
+    UsageError
+        The view of fine-tuning is none that this head can be trained on.
     """
-    term = HeadTerm(head="classification", views=["finetune"], network=spec.head)
-    model = build([term])
+    head = finetuned_term(spec, term)
+    windows = data.windows if isinstance(data, Labelled) else data
+    model = build([head])
     if encoder_weights is not None:
         load_encoder(model, encoder_weights)
     model = model.to(device)
     free_parameters(model, spec)
-    if data.windows.n_aux:
-        model.fit_aux(torch.from_numpy(data.windows.table.aux[train]))
-    labels = torch.from_numpy(data.labels(train))
+    fit_heads_on(model, windows, train)
     weights = None
-    if spec.head.class_weights == "balanced":
-        weights = balanced_class_weights(labels, len(data.classes)).to(device)
+    if isinstance(data, Labelled) and spec.head.class_weights == "balanced":
+        weights = balanced_class_weights(torch.from_numpy(data.labels(train)), len(data.classes)).to(device)
     looked_at = evenly(validation, spec.validation_windows)
-    best: dict[str, torch.Tensor] = {}
-    best_score = -1.0
+    best = Best()
 
     def plan(epoch: int) -> list[np.ndarray]:
         batches = random_batches(len(train), min(spec.batch_size, len(train)), seed=seed, epoch=epoch)
@@ -136,17 +146,13 @@ def finetune_model(
         return [train[batch] for batch in batches if len(batch) > 1]
 
     def look(now: Weights, step: int) -> Metrics:
-        nonlocal best_score
-        proba = predict(model, data, looked_at, device=device)
-        score = classification_metrics(data.labels(looked_at), proba, data.classes)["macro_f1"]
-        if score > best_score:
-            best_score = score
-            best.update({name: value.detach().clone() for name, value in now.items()})
-        return {"validation/macro_f1": score}
+        metrics, score = look_at(model, data, looked_at, device=device, term=term)
+        best.offer(score, now)
+        return metrics
 
     fit(
         model,
-        Task([term], {"finetune": spec.view}, plan, lambda rows: data.batch(rows, device), weights, data.signal),
+        Task([head], {"finetune": spec.view}, plan, lambda rows: data.batch(rows, device), weights, data.signal),
         TrainSpec(
             **{name: getattr(spec, name) for name in OptimSpec.model_fields},
             steps=spec.max_steps,
@@ -158,9 +164,54 @@ def finetune_model(
         on_log=on_log,
         validate=look if len(looked_at) else None,
     )
-    if best:
-        model.load_state_dict(best)
+    if best.weights:
+        model.load_state_dict(best.weights)
     return model.eval()
+
+
+def finetuned_term(spec: FinetuneSpec, term: ValueTerm | None) -> HeadTerm:
+    """The one term of fine-tuning: of a given head, or of the classifier that `spec` describes.
+
+    Raises
+    ------
+    UsageError
+        It cannot read the view of fine-tuning.
+    """
+    if term is None:
+        return ClassificationTerm(head="classification", views=["finetune"], network=spec.head)
+    head = term.model_copy(update={"views": ["finetune"], "weight": 1.0})
+    refusal = view_refusal(head, {"finetune": spec.view})
+    if refusal is not None:
+        raise UsageError(f"The head {head.title} {refusal}", "finetune.view", "Leave the step out")
+    return head
+
+
+def fit_heads_on(model: Model, windows: Windows, train: np.ndarray, known: np.ndarray | None = None) -> None:
+    """Fit what heads scale by on the training windows; targets on those `known` alone, where not all are."""
+    table = windows.table
+    model.fit_heads(
+        aux=torch.from_numpy(table.aux[train]) if windows.n_aux else None,
+        target=None if table.target is None else torch.from_numpy(table.target[train if known is None else known]),
+    )
+
+
+def look_at(
+    model: Model,
+    data: Labelled | Windows,
+    rows: np.ndarray,
+    *,
+    device: torch.device,
+    term: ValueTerm | None = None,
+) -> tuple[Metrics, float]:
+    """What the log says of a look at validation windows, and the score by which weights are chosen (more is better)."""
+    if term is None:
+        assert isinstance(data, Labelled)
+        proba = predict(model, data, rows, device=device)
+        score = classification_metrics(data.labels(rows), proba, data.classes)["macro_f1"]
+        return {"validation/macro_f1": score}, score
+    windows = data.windows if isinstance(data, Labelled) else data
+    errors = value_errors(model, windows, rows, device=device, title=term.title)
+    return {f"validation/{name}": value for name, value in errors.items()}, -errors[chosen_by(term)]
 
 
 def load_encoder(model: Model, weights: Weights) -> None:
@@ -204,13 +255,14 @@ def predict(
     model: Model, data: Labelled, indices: np.ndarray, *, device: torch.device, batch_size: int = 512
 ) -> np.ndarray:
     """Class probabilities (n, n_classes) of table rows, in evaluation mode; labels are not read."""
+    head = next(one for one in model.heads.values() if isinstance(one, ClassificationHead))
     was_training = model.training
     model.eval()
     try:
         out = []
         for piece in pieces(indices, batch_size):
-            batch = data.windows.batch(piece, device)
-            logits = model.heads["classification"](model(batch.x, batch.valid, batch.present), batch.aux)
+            batch = data.windows.batch(piece, device, ahead=False)
+            logits = head(model(batch.x, batch.valid, batch.present), batch.aux)
             out.append(logits.float().softmax(dim=1).cpu().numpy())
         return np.concatenate(out) if out else np.empty((0, len(data.classes)), dtype=np.float32)
     finally:

@@ -17,9 +17,11 @@ from biocl.errors import UsageError
 from biocl.objectives.comparisons import Comparison, Entry, comparisons
 from biocl.objectives.criterion_spec import ColloSSL
 from biocl.objectives.device_selection import POLICIES
-from biocl.objectives.heads import ClassificationHead
+from biocl.objectives.head_spec import HeadTerm, ReconstructionTerm
+from biocl.objectives.heads import ForecastingHead, Shapes, build_heads, check_sight, fit_heads
 from biocl.objectives.projectors import build_projector
-from biocl.objectives.spec import Axis, ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import Axis, ContrastTerm, ProjectorSpec, Term
+from biocl.signals.devices import devices_of
 from biocl.signals.recording import Channel
 from biocl.views.view import View
 
@@ -45,6 +47,8 @@ class Model(nn.Module):
         A head is built for each head term.
     n_outputs, n_aux : int
         Classes and auxiliary inputs of the heads.
+    horizon : int
+        Time steps behind a window that a head forecasts.
 
     Attributes
     ----------
@@ -70,6 +74,7 @@ class Model(nn.Module):
         terms: Sequence[Term] | None = None,
         n_outputs: int = 0,
         n_aux: int = 0,
+        horizon: int = 0,
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -84,6 +89,14 @@ class Model(nn.Module):
             self.vec_dim = vec_dim(spec, self.encoder, n_times)
             self.branch_dims = {MAIN: (self.seq_dim, self.vec_dim)}
         self.device_dims = self.encoder.device_dims if isinstance(self.encoder, DeviceEncoder) else {}
+        # Which device each channel is of, where the encoder reads channels rather than devices.
+        self.device_of_channel: list[int] | None = None
+        self.channel_dim: int | None = None
+        if isinstance(spec, DevicesSpec) and spec.of == "channel":
+            number = {device.name: i for i, device in enumerate(devices_of(channels or ()))}
+            self.device_of_channel = [number[channel.device] for channel in channels or ()]
+            self.channel_dim = next(iter(self.device_dims.values()))[1]
+            self.device_dims = {}
         if isinstance(self.encoder, DeviceEncoder) and not self.encoder.steps_alike:
             refuse_steps_of_devices(terms or ())
         if not self.encoder.steps_are_time or (n_times is not None and self.encoder.n_steps(n_times) < 2):
@@ -98,13 +111,36 @@ class Model(nn.Module):
                 for name, p in (projectors or {}).items()
             }
         )
-        self.heads = nn.ModuleDict(
-            {
-                term.head: ClassificationHead(term.network, in_dim=self.vec_dim, n_outputs=n_outputs, n_aux=n_aux)
-                for term in terms or ()
-                if isinstance(term, HeadTerm)
-            }
+        self.heads = build_heads(
+            [term for term in terms or () if isinstance(term, HeadTerm)],
+            Shapes(
+                n_chans=n_chans,
+                n_times=n_times or 0,
+                horizon=horizon,
+                n_steps=self.encoder.n_steps(n_times) if n_times is not None else 0,
+                seq_dim=self.seq_dim,
+                vec_dim=self.vec_dim,
+                steps_are_time=self.encoder.steps_are_time,
+                channel_dim=self.channel_dim,
+                n_outputs=n_outputs,
+                n_aux=n_aux,
+            ),
         )
+
+        self.check_forecasts(n_chans, n_times)
+
+    def check_forecasts(self, n_chans: int, n_times: int | None) -> None:
+        """Refuse forecasts that begin without a look at the window's last sample."""
+        forecasts = [head for head in self.heads.values() if isinstance(head, ForecastingHead)]
+        if forecasts and n_times is not None:
+            self.eval()
+            for head in forecasts:
+                check_sight(self.read, head, n_chans, n_times)
+            self.train()
+
+    def there(self, present: torch.Tensor | None) -> torch.Tensor | None:
+        """What is there of all that the encoder reads apart: devices (B, n_devices), or their channels."""
+        return present if present is None or self.device_of_channel is None else present[:, self.device_of_channel]
 
     def projected_dim(self, name: str, terms: Sequence[Term]) -> int:
         """Width of what a projector reads: steps of the sequence, or the pooled vector of all, a branch or a device."""
@@ -140,11 +176,9 @@ class Model(nn.Module):
             return {branch: self.projectors[name] for branch, name in term.project.items()}
         return self.projectors[term.project] if term.project else None
 
-    def fit_aux(self, aux: torch.Tensor) -> None:
-        """Scale the auxiliary inputs of every head by the training windows' (n, n_aux)."""
-        for head in self.heads.values():
-            assert isinstance(head, ClassificationHead)
-            head.fit_aux(aux)
+    def fit_heads(self, *, aux: torch.Tensor | None = None, target: torch.Tensor | None = None) -> None:
+        """Take from the training windows what heads scale by: see `biocl.objectives.heads.fit_heads`."""
+        fit_heads(self.heads, aux=aux, target=target)
 
     def train(self, mode: bool = True) -> Model:
         """Training or evaluation mode; batch norms of the encoder that are frozen keep their statistics."""
@@ -158,13 +192,14 @@ class Model(nn.Module):
         """The encoder's sequence (B, L, D) of a view before dropout, or those of its branches and devices by name."""
         if isinstance(self.encoder, Encoder):
             return self.encoder(view.x, view.keep)
-        return self.encoder(view.x, view.keep, present=view.present)
+        return self.encoder(view.x, view.keep, present=self.there(view.present))
 
     def latents(self, trunk: torch.Tensor | Mapping[str, Any], view: View) -> Latents:
         """One dropout draw of a trunk; its `branches` are the latents of each branch, of the same draw."""
         if not isinstance(self.encoder, Encoder):
             assert not isinstance(trunk, torch.Tensor)
-            return self.encoder.latents(trunk, training=self.training, valid=view.valid, present=view.present)
+            there = self.there(view.present)
+            return self.encoder.latents(trunk, training=self.training, valid=view.valid, present=there)
         assert isinstance(trunk, torch.Tensor)
         assert not isinstance(self.spec, DualSpec | DevicesSpec)
         valid = view.valid if self.encoder.steps_are_time else None
@@ -177,10 +212,14 @@ class Model(nn.Module):
 
         A branch that does not reach the prediction is not computed.
         """
+        return self.read(x, valid, present).vec
+
+    def read(self, x: torch.Tensor, valid: torch.Tensor | None = None, present: torch.Tensor | None = None) -> Latents:
+        """What the encoder says of windows (B, n_chans, n_times) as they are, for heads that predict."""
         view = View(x, valid=valid, present=present)
         if not isinstance(self.encoder, Encoder):
-            return self.latents(self.encoder(x, only_predicting=True, present=present), view).vec
-        return self.latents(self.trunk(view), view).vec
+            return self.latents(self.encoder(x, only_predicting=True, present=self.there(present)), view)
+        return self.latents(self.trunk(view), view)
 
 
 def check_named(model: Model, term: ContrastTerm) -> None:
@@ -260,7 +299,8 @@ def trains(module: nn.Module) -> bool:
 def refuse_steps_of_devices(terms: Sequence[Term]) -> None:
     """Refuse terms over the steps of several devices that differ in number."""
     for term in terms:
-        if isinstance(term, ContrastTerm) and term.read != "vec":
+        reads = "seq" if isinstance(term, ReconstructionTerm) else getattr(term, "read", "vec")
+        if reads != "vec":
             raise UsageError(
                 f"The term {term.title} reads steps, and the devices have different numbers of them",
                 "terms",

@@ -8,6 +8,16 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, Criterion
+from biocl.objectives.head_spec import (
+    FORMS,
+    ClassificationTerm,
+    ForecastingTerm,
+    HeadBase,
+    ReconstructionTerm,
+    RegressionTerm,
+    head_form,
+)
+from biocl.objectives.weight_spec import Weight
 from biocl.spec import Spec
 
 Relation = Literal["same-time-step", "same-sample", "same-trial", "same-patient", "near-target"]
@@ -73,8 +83,9 @@ class ContrastTerm(Spec):
     of which one view was relabelled (reflected) and that now show different or unknown classes."""
     redraw_dropout: bool = False
     """Draw the dropout after the shared trunk anew for each use in this term."""
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    """Factor of this summand; 0 removes the term and the passes that only it needs."""
+    weight: Weight = 1.0
+    """Factor of this summand, a number or {from: 1, to: 0, over: 0.5}; 0 removes the term and the passes that only it
+    needs."""
     label: str | None = None
     """Name in logs, when two terms have the same relation."""
 
@@ -187,51 +198,24 @@ def own_of(mapping: Mapping[str, T], branch: str | None, device: str | None) -> 
     return mapping.get(branch or "", mapping.get(device or ""))
 
 
-class HeadSpec(Spec):
-    """A classification head on the pooled latents, joined with auxiliary inputs where there are any."""
-
-    kind: Literal["linear", "mlp", "comet-released"] = "linear"
-    """comet-released is the head of COMET's public code: dropout on the logits and, for two classes, two
-    sigmoids before the softmax."""
-    hidden_dim: Width = 128
-    """Width of the hidden layer (mlp, comet-released)."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Dropout of the head (mlp, comet-released)."""
-    class_weights: Literal["balanced", "none"] = "balanced"
-    """balanced weighs each class by the inverse of its share of the labelled training windows."""
-
-
-class HeadTerm(Spec):
-    """A head with its loss, as one summand."""
-
-    head: Literal["classification"]
-    """What is predicted."""
-    views: list[str] = ["clean"]
-    """Views whose latents are classified; the loss is their mean."""
-    network: HeadSpec = HeadSpec()
-    """The head."""
-    after_each: bool = False
-    """Predict after every device of an encoder with fusion: sequential, not at the end alone (MultiModN): what a window
-    lacks is not charged."""
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    """Factor of this summand."""
-
-    @property
-    def title(self) -> str:
-        """How the term is called in logs and tables."""
-        return self.head
-
-
-def term_form(value: Any) -> str:
-    """A term with the key ``head`` is a head, any other a contrast; so a mistake is reported for that form."""
-    return (
-        "head-term" if isinstance(value, HeadTerm) or (isinstance(value, dict) and "head" in value) else "contrast-term"
-    )
+def term_form(value: Any) -> str | None:
+    """A term with the key ``head`` is that head, any other a contrast; so a mistake is reported for that form."""
+    if isinstance(value, HeadBase) or (isinstance(value, dict) and "head" in value):
+        return head_form(value)
+    return "contrast-term"
 
 
 Term = Annotated[
-    Annotated[ContrastTerm, Tag("contrast-term")] | Annotated[HeadTerm, Tag("head-term")],
-    Discriminator(term_form),
+    Annotated[ContrastTerm, Tag("contrast-term")]
+    | Annotated[ClassificationTerm, Tag("classification-head")]
+    | Annotated[ForecastingTerm, Tag("forecasting-head")]
+    | Annotated[RegressionTerm, Tag("regression-head")]
+    | Annotated[ReconstructionTerm, Tag("reconstruction-head")],
+    Discriminator(
+        term_form,
+        custom_error_type="unknown_head",
+        custom_error_message=f"head should be one of {', '.join(FORMS)}",
+    ),
 ]
 
 

@@ -10,10 +10,11 @@ import torch
 from biocl.encoders.latents import Latents
 from biocl.objectives.batch import Batch
 from biocl.objectives.contrast import contrast_loss
-from biocl.objectives.heads import classification_loss, loss_after_each_device
+from biocl.objectives.head_spec import HeadTerm
+from biocl.objectives.heads import head_loss
 from biocl.objectives.model import Model
-from biocl.objectives.pairs import carried
-from biocl.objectives.spec import HeadTerm, Term
+from biocl.objectives.spec import Term
+from biocl.objectives.weight_spec import Ramp, acts, weight_at
 from biocl.views.make import make_view
 from biocl.views.signal import SignalInfo
 from biocl.views.spec import ViewSpec
@@ -22,16 +23,20 @@ from biocl.views.view import View
 
 @dataclass(frozen=True)
 class StepLoss:
-    """The loss of one step: `total` carries the graph, `terms` and `counts` are plain numbers for the log."""
+    """The loss of one step: `total` carries the graph, the others are plain numbers for the log.
+
+    `weights` are those that change in the course of training.
+    """
 
     total: torch.Tensor
     terms: dict[str, float]
     counts: dict[str, int]
+    weights: dict[str, float]
 
 
 def acting(terms: Sequence[Term]) -> list[Term]:
     """Terms that count: weight 0 switches a term off, with the passes that only it needs."""
-    return [term for term in terms if term.weight > 0]
+    return [term for term in terms if acts(term.weight)]
 
 
 def needed_views(terms: Sequence[Term]) -> list[str]:
@@ -71,6 +76,7 @@ def step_loss(
     class_weights: torch.Tensor | None = None,
     seed_dropout: Callable[[str], None] = lambda name: None,
     signal: SignalInfo | None = None,
+    done: float = 0.0,
 ) -> StepLoss:
     """Encode each view once and add up the acting terms.
 
@@ -87,6 +93,8 @@ def step_loss(
         Called with a view's or term's name before it draws anything, to give it a random stream of its own.
     signal : SignalInfo, optional
         What the channels are, for criteria that look at the signal too.
+    done : float
+        Share of the training that is over, for weights that change in its course.
 
     Returns
     -------
@@ -103,17 +111,12 @@ def step_loss(
     total = torch.zeros((), device=batch.x.device)
     values: dict[str, float] = {}
     counts: dict[str, int] = {}
+    weights: dict[str, float] = {}
     for term in acting(terms):
         seed_dropout(f"term {term.title}")
         if isinstance(term, HeadTerm):
-            head = model.heads[term.head]
-            per_view = []
-            for name in term.views:
-                target = carried(views[name], batch)
-                if term.after_each:
-                    per_view.append(loss_after_each_device(head, shared[name], batch.aux, target, class_weights))
-                else:
-                    per_view.append(classification_loss(head(shared[name].vec, batch.aux), target, class_weights))
+            head = model.heads[term.title]
+            per_view = [head_loss(term, head, shared[name], views[name], batch, class_weights) for name in term.views]
             loss = torch.stack(per_view).mean()
         else:
             drawn = [
@@ -125,8 +128,11 @@ def step_loss(
             if skipped:
                 counts[f"{term.title}/skipped"] = skipped
         values[term.title] = float(loss.detach())
-        total = total + term.weight * loss
-    return StepLoss(total, values, counts)
+        weight = weight_at(term.weight, done)
+        if isinstance(term.weight, Ramp):
+            weights[f"{term.title}/weight"] = weight
+        total = total + weight * loss
+    return StepLoss(total, values, counts, weights)
 
 
 def shares_dropout(term: Term) -> bool:

@@ -46,3 +46,19 @@ def devices_of(channels: Sequence[Channel], every: Mapping[str, int] | None = No
         columns = tuple(i for i, channel in enumerate(channels) if channel.device == name)
         found.append(Device(name, columns, tuple(channels[i].kind for i in columns), (every or {}).get(name, 1)))
     return tuple(found)
+
+
+def each_channel(channels: Sequence[Channel], *, alike: bool) -> tuple[Device, ...]:
+    """Every channel as a device of its own, under its name, with its device's before it where two are called alike.
+
+    Channels that are `alike` count as one kind, so that one encoder reads them all.
+    """
+    names = [channel.name for channel in channels]
+    return tuple(
+        Device(
+            channel.name if names.count(channel.name) == 1 else f"{channel.device} {channel.name}",
+            (i,),
+            ("channel" if alike else channel.kind,),
+        )
+        for i, channel in enumerate(channels)
+    )

@@ -232,8 +232,8 @@ class Windows:
         found = device_presence(self.store, self.table, indices, self.device_columns, most_missing=most_missing)
         return np.ones((len(indices), len(self.device_columns)), np.bool_) if found is None else found
 
-    def batch(self, indices: np.ndarray, device: torch.device) -> Batch:
-        """Everything a step needs of table rows `indices`."""
+    def batch(self, indices: np.ndarray, device: torch.device, *, ahead: bool = True) -> Batch:
+        """Everything a step needs of table rows `indices`; without their future where nobody looks `ahead`."""
         rows = self.table.rows[indices]
         x = torch.from_numpy(self.read(indices)).to(device).transpose(1, 2)
         valid = self.valid(indices, device)
@@ -255,7 +255,7 @@ class Windows:
             aux=None if not self.n_aux else torch.from_numpy(self.table.aux[indices]).to(device),
             valid=valid,
             present=None if present is None else torch.from_numpy(present).to(device),
-            future=torch.from_numpy(self.future(indices)).to(device) if self.table.horizon else None,
+            future=torch.from_numpy(self.future(indices)).to(device) if self.table.horizon and ahead else None,
             level=level,
             target=None if self.table.target is None else torch.from_numpy(self.table.target[indices]).to(device),
         )

@@ -159,7 +159,8 @@ def fit(
         while at.step < n_steps:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(spec, at.step, n_steps)
-            metrics = train_step(model, task, spec, optimiser, batches, at, seed=seed, device=device)
+            done = at.step / n_steps
+            metrics = train_step(model, task, spec, optimiser, batches, at, seed=seed, device=device, done=done)
             at.step += 1
             at.n_averaged = update_average(spec.average, at.average, at.n_averaged, model.state_dict(), at.step)
             if at.step % spec.log_every == 0 or at.step == n_steps:
@@ -200,6 +201,7 @@ def train_step(
     *,
     seed: int,
     device: torch.device,
+    done: float = 0.0,
 ) -> Metrics:
     """One optimiser step over ``spec.accumulate`` micro-batches; negatives stay inside a micro-batch."""
     optimiser.zero_grad(set_to_none=True)
@@ -230,6 +232,7 @@ def train_step(
                 class_weights=task.class_weights,
                 seed_dropout=seed_dropout,
                 signal=task.signal,
+                done=done,
             )
         if not loss.total.requires_grad:
             raise UsageError(
@@ -247,7 +250,7 @@ def train_step(
             )
         (loss.total / spec.accumulate).backward()
         total += value / spec.accumulate
-        for name, number in (loss.terms | loss.counts).items():
+        for name, number in (loss.terms | loss.counts | loss.weights).items():
             sums[name] = sums.get(name, 0.0) + number / spec.accumulate
     metrics: Metrics = {"loss": total, **sums}
     if spec.clip_norm is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from biocl.objectives.spec import HeadSpec
+from biocl.objectives.head_spec import HeadSpec
 from biocl.spec import Spec
 from biocl.views.spec import ViewSpec
 

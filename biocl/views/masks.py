@@ -143,7 +143,9 @@ def apply_mask(view: View, step: MaskStep, *, hidden_dim: int | None, generator:
     if step.at == "hidden":
         return replace(view, keep=keep if view.keep is None else both(view.keep, keep))
     shown = keep[:, None, :] if keep.ndim == 2 else keep.transpose(1, 2)
-    return replace(view, x=torch.where(shown, view.x, 0.0))
+    hidden = ~shown.expand_as(view.x)
+    hidden = hidden if view.hidden is None else hidden | view.hidden
+    return replace(view, x=torch.where(shown, view.x, 0.0), hidden=hidden)
 
 
 def draw_mask(

@@ -27,6 +27,8 @@ class Step(Spec):
     # What a term must know of a step before it runs (see biocl/objectives/view_rules.py).
     time: ClassVar[Literal["kept", "reordered", "resampled", "cut"]] = "kept"
     relabels: ClassVar[bool] = False
+    # Whether what follows the window still follows the view: it does not behind a scaled, flipped or turned signal.
+    keeps_level: ClassVar[bool] = True
 
     p: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Probability that the step happens to a sample, drawn for each on its own."""
@@ -67,6 +69,8 @@ class Jitter(Step):
 class Scale(Step):
     """Multiply by a random factor."""
 
+    keeps_level: ClassVar[bool] = False
+
     scale: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """The factor is uniform between 1 minus and 1 plus this."""
     per: Together = "channel"
@@ -75,6 +79,8 @@ class Scale(Step):
 
 class SignFlip(Step):
     """Turn the signal upside down."""
+
+    keeps_level: ClassVar[bool] = False
 
     sign_flip: Annotated[Together, Field(alias="sign-flip")] = "window"
     """window flips all channels of a sample, channel each with probability one half."""
@@ -130,6 +136,8 @@ class TimeWarp(Step):
 class FrequencyShift(Step):
     """Move every frequency by some hertz (single side band), whatever the sampling rate."""
 
+    keeps_level: ClassVar[bool] = False
+
     frequency_shift: Annotated[float, Field(alias="frequency-shift")] = 0.1
     """Hertz, negative for down; must be below half the sampling rate."""
     draw: Literal["fixed", "uniform"] = "fixed"
@@ -138,6 +146,8 @@ class FrequencyShift(Step):
 
 class FourierSurrogate(Step):
     """Keep the amplitude spectrum and draw the phases anew. Assumes windows without padding."""
+
+    keeps_level: ClassVar[bool] = False
 
     fourier_surrogate: Annotated[Share, Field(alias="fourier-surrogate")] = 1.0
     """Share of a full turn by which phases may change: 1 draws them uniformly."""
@@ -195,6 +205,8 @@ class DeviceDropout(Step):
 class ChannelShuffle(Step):
     """Let channels of one device, kind and unit change places. Assumes a device with two such channels."""
 
+    keeps_level: ClassVar[bool] = False
+
     channel_shuffle: Annotated[Literal["device"], Field(alias="channel-shuffle")] = "device"
     """Within what channels are shuffled."""
 
@@ -207,6 +219,7 @@ class Reflect(Step):
     """
 
     relabels: ClassVar[bool] = True
+    keeps_level: ClassVar[bool] = False
 
     reflect: Literal["left-right"] = "left-right"
     """The axis of the reflection."""
@@ -218,6 +231,8 @@ class Rotate(Step):
     Assumes channels named x, y and z, and axes of one unit (data.input_scale: kind or none).
     """
 
+    keeps_level: ClassVar[bool] = False
+
     rotate: Annotated[float, Field(gt=0, le=180)] = 180.0
     """Largest angle in degrees; the axis is uniform on the sphere, the angle between 0 and this."""
 
@@ -227,6 +242,8 @@ class LeadMix(Step):
 
     Assumes at least two ECG leads.
     """
+
+    keeps_level: ClassVar[bool] = False
 
     lead_mix: Annotated[Positive, Field(alias="lead-mix")] = 0.1
     """Standard deviation of the sum of what a lead takes from the others, as a share of its own part."""

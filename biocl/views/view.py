@@ -29,6 +29,8 @@ class View:
         class. None when no view of the batch does.
     present : Tensor of bool, shape (B, n_devices), or None
         Which devices of a window are there, in the order in which its channels name them; None when all are.
+    hidden : Tensor of bool, shape (B, n_chans, n_times), or None
+        True where a mask of the signal (``at: input``) hid a sample, which is 0 in `x`; None when none did.
     """
 
     x: torch.Tensor
@@ -38,6 +40,7 @@ class View:
     keep: torch.Tensor | None = None
     relabelled: torch.Tensor | None = None
     present: torch.Tensor | None = None
+    hidden: torch.Tensor | None = None
 
 
 def where(happens: torch.Tensor, new: View, old: View) -> View:
@@ -63,6 +66,7 @@ def where(happens: torch.Tensor, new: View, old: View) -> View:
         valid=pick(new.valid, old.valid, shown),
         keep=pick(new.keep, old.keep, shown),
         relabelled=pick(new.relabelled, old.relabelled, ~happens & happens),
+        hidden=pick(new.hidden, old.hidden, torch.zeros_like(x, dtype=torch.bool)),
         present=new.present if new.present is old.present else pick_present(happens, new.present, old.present),
     )
 

@@ -13,8 +13,9 @@ from biocl.encoders.spec import DualSpec, EncoderSpec
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import free_parameters
 from biocl.objectives.criterion_spec import NTXent
+from biocl.objectives.head_spec import ClassificationTerm
 from biocl.objectives.model import Model
-from biocl.objectives.spec import ContrastTerm, HeadTerm
+from biocl.objectives.spec import ContrastTerm
 from biocl.training.spec import FinetuneSpec
 from biocl.views.view import View
 
@@ -33,7 +34,7 @@ def dual_spec(fusion: str, **more: Any) -> DualSpec:
 
 def make(fusion: str, **more: Any) -> Model:
     torch.manual_seed(0)
-    head = HeadTerm(head="classification")
+    head = ClassificationTerm(head="classification")
     return Model(dual_spec(fusion, **more), n_chans=3, n_times=200, sfreq=100.0, terms=[head], n_outputs=2)
 
 

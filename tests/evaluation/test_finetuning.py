@@ -17,8 +17,8 @@ from biocl.evaluation import finetuning
 from biocl.evaluation.finetuning import Labelled, finetune_model, predict
 from biocl.evaluation.metrics import classification_metrics
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ClassificationTerm, HeadSpec
 from biocl.objectives.model import Model
-from biocl.objectives.spec import HeadSpec, HeadTerm
 from biocl.training.data import Windows, embed
 from biocl.training.spec import FinetuneSpec
 
@@ -121,7 +121,7 @@ def test_partial_trains_the_head_and_the_last_blocks_alone(small_cohort: Cohort,
 
 
 def new_head() -> dict[str, torch.Tensor]:
-    term = HeadTerm(head="classification", views=["finetune"], network=HeadSpec(kind="linear"))
+    term = ClassificationTerm(head="classification", views=["finetune"], network=HeadSpec(kind="linear"))
     return new_model(1, [term]).state_dict()
 
 

@@ -17,9 +17,9 @@ from biocl.config import load_experiment
 from biocl.encoders.dilated_cnn import DilatedCNN
 from biocl.objectives import criteria
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import HeadSpec
 from biocl.objectives.heads import ClassificationHead
 from biocl.objectives.model import Model
-from biocl.objectives.spec import HeadSpec
 from biocl.objectives.terms import step_loss
 from biocl.sampling.plain import frozen_trial_batches
 from biocl.views.view import View

@@ -115,7 +115,7 @@ def test_two_devices_are_compared_over_the_windows_that_have_both() -> None:
     data, one = batch(), latents()
     present = torch.ones(N, 3, dtype=torch.bool)
     present[:3, 0] = False
-    few = replace(data, **{name: getattr(data, name)[3:] for name in vars(data) if getattr(data, name) is not None})
+    few = replace(data, **{name: value[3:] for name, value in vars(data).items() if value is not None})
     part = DeviceLatents(
         one.seq[3:],
         "mean",

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 from biocl.encoders.spec import EncoderSpec
 from biocl.errors import UsageError
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ClassificationTerm
 from biocl.objectives.model import Model
 from biocl.objectives.sequential import sequential_loss
-from biocl.objectives.spec import HeadTerm
 from biocl.objectives.terms import step_loss
 from biocl.signals.recording import Channel
 from biocl.views.view import View
@@ -44,8 +44,8 @@ def test_what_is_missing_is_not_charged() -> None:
     assert float(sequential_loss(spoilt, changes, counted)) == pytest.approx(float(wanted))
 
 
-def build(fusion: str, *, after_each: bool) -> tuple[Model, HeadTerm]:
-    term = HeadTerm(head="classification", views=["raw"], network={"kind": "linear"}, after_each=after_each)  # type: ignore[arg-type]
+def build(fusion: str, *, after_each: bool) -> tuple[Model, ClassificationTerm]:
+    term = ClassificationTerm(head="classification", views=["raw"], network={"kind": "linear"}, after_each=after_each)  # type: ignore[arg-type]
     each = {"name": "dilated-cnn", "depth": 0, "hidden_dim": 4, "embed_dim": 8, "dropout": 0.0, "pool": "mean"}
     spec: Any = TypeAdapter(EncoderSpec).validate_python({"each": each, "fusion": fusion, "state_dim": 8})
     torch.manual_seed(0)

@@ -12,9 +12,10 @@ from biocl.encoders.latents import Latents
 from biocl.encoders.spec import DilatedCNNSpec
 from biocl.errors import UsageError
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ClassificationTerm
 from biocl.objectives.model import Model
 from biocl.objectives.pairs import window_pairs
-from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import ContrastTerm, ProjectorSpec, Term
 from biocl.objectives.terms import make_views, step_loss
 from biocl.randomness import integer_seed
 from biocl.views.spec import MaskStep
@@ -191,7 +192,7 @@ def test_alignment_sees_what_the_loss_sees() -> None:
 
 
 def test_a_head_term_learns_from_labels_and_auxiliary_inputs() -> None:
-    terms: list[Term] = [HeadTerm(head="classification")]
+    terms: list[Term] = [ClassificationTerm(head="classification")]
     net = model(terms, n_aux=1, projectors={"p": ProjectorSpec()})
     data = batch()
     data = Batch(**{**data.__dict__, "aux": data.label[:, None].float()})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from biocl.objectives.head_spec import HeadSpec
 from biocl.objectives.heads import ClassificationHead, balanced_class_weights, classification_loss
-from biocl.objectives.spec import HeadSpec
 
 
 def trained_loss(kind: str) -> tuple[float, torch.Tensor]:

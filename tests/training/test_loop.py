@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from biocl.encoders.spec import DilatedCNNSpec
 from biocl.errors import DataError, Interrupted
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ClassificationTerm
 from biocl.objectives.model import Model
-from biocl.objectives.spec import ContrastTerm, HeadTerm, Term
+from biocl.objectives.spec import ContrastTerm, Term
 from biocl.training.checkpoint import load_checkpoint
 from biocl.training.loop import Metrics, Task, fit, total_steps
 from biocl.training.optimisation import learning_rate
@@ -168,7 +169,7 @@ def test_average_after_three_steps_is_the_mean_of_all_weights() -> None:
 
 
 def test_accumulation_is_the_mean_gradient_of_its_micro_batches() -> None:
-    terms: list[Term] = [HeadTerm(head="classification")]
+    terms: list[Term] = [ClassificationTerm(head="classification")]
     flat = DilatedCNNSpec(depth=1, hidden_dim=4, embed_dim=4, dropout=0.0)
 
     def after(accumulate: int, batches: Callable[[int], list[np.ndarray]]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Heads: pooled latents (and auxiliary inputs) to a target, with the loss that trains them."""
+"""The class of a window: pooled latents (and auxiliary inputs) to logits, with the losses that train them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from torch import nn
 from biocl.encoders.devices import DeviceLatents
 from biocl.encoders.latents import Latents
 from biocl.errors import UsageError
+from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import HeadSpec
+from biocl.objectives.heads.networks import HeadWithAux
 from biocl.objectives.sequential import sequential_loss
-from biocl.objectives.spec import HeadSpec
 
 
-class ClassificationHead(nn.Module):
+class ClassificationHead(HeadWithAux):
     """Latents (B, D), joined with auxiliary inputs (B, n_aux), to logits (B, n_outputs).
-
-    Auxiliary inputs are z-scored with the mean and deviation of the training windows, which are kept
-    with the weights.
 
     Parameters
     ----------
@@ -27,15 +26,10 @@ class ClassificationHead(nn.Module):
         Width of the latents, number of classes, number of auxiliary inputs.
     """
 
-    aux_mean: torch.Tensor
-    aux_std: torch.Tensor
-
     def __init__(self, spec: HeadSpec, *, in_dim: int, n_outputs: int, n_aux: int = 0) -> None:
-        super().__init__()
+        super().__init__(n_aux)
         self.spec = spec
         width = in_dim + n_aux
-        self.register_buffer("aux_mean", torch.zeros(n_aux))
-        self.register_buffer("aux_std", torch.ones(n_aux))
         if spec.kind == "linear":
             self.network: nn.Module = nn.Linear(width, n_outputs)
         elif spec.kind == "mlp":
@@ -49,18 +43,13 @@ class ClassificationHead(nn.Module):
         else:
             self.network = CometReleasedHead(width, spec.hidden_dim, n_outputs, spec.dropout)
 
-    def fit_aux(self, aux: torch.Tensor) -> None:
-        """Take mean and deviation of the auxiliary inputs (n, n_aux) from the training windows."""
-        self.aux_mean.copy_(aux.mean(dim=0))
-        self.aux_std.copy_(aux.std(dim=0).clamp(min=1e-6))
-
     def forward(self, vec: torch.Tensor, aux: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (B, n_outputs) of latents (B, D) and auxiliary inputs (B, n_aux)."""
-        if self.aux_mean.numel():
-            if aux is None:
-                raise ValueError(f"this head expects {self.aux_mean.numel()} auxiliary inputs")
-            vec = torch.cat([vec, (aux - self.aux_mean) / self.aux_std], dim=1)
-        return self.network(vec)
+        return self.network(self.joined(vec, aux))
+
+    def predict(self, latents: Latents, batch: Batch) -> torch.Tensor:
+        """Logits (B, n_outputs) of a batch."""
+        return self(latents.vec, batch.aux)
 
 
 class CometReleasedHead(nn.Module):

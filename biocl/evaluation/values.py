@@ -1,0 +1,165 @@
+"""Forecasts and numbers: what a head says of windows, how far it is off, and which weights are the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from biocl.errors import UsageError
+from biocl.objectives.head_spec import ForecastingTerm, RegressionTerm
+from biocl.objectives.heads import ForecastingHead, RegressionHead
+from biocl.objectives.model import Model
+from biocl.training.averaging import Weights
+from biocl.training.data import Windows
+from biocl.training.fitting import pieces
+
+ValueTerm = ForecastingTerm | RegressionTerm
+ValueHead = ForecastingHead | RegressionHead
+
+
+@torch.no_grad()
+def predict_values(
+    model: Model,
+    windows: Windows,
+    rows: np.ndarray,
+    *,
+    device: torch.device,
+    title: str | None = None,
+    batch_size: int = 256,
+) -> np.ndarray:
+    """What a forecasting or regression head says of table rows, in evaluation mode; nothing wanted is read.
+
+    Parameters
+    ----------
+    model : Model
+    windows : Windows
+    rows : ndarray of int
+        Table rows.
+    device : torch.device
+    title : str, optional
+        Of the head, where the model has several.
+    batch_size : int
+        Windows at once; no prediction depends on it.
+
+    Returns
+    -------
+    ndarray of float32
+        (n, n_chans, horizon) in the units of ``data.input_scale``, or (n,) in the target's units.
+    """
+    head = value_head(model, title)
+    shape = (windows.n_chans, windows.table.horizon) if isinstance(head, ForecastingHead) else ()
+    out = np.empty((len(rows), *shape), dtype=np.float32)
+    was_training = model.training
+    model.eval()
+    try:
+        done = 0
+        for piece in pieces(rows, batch_size):
+            batch = windows.batch(piece, device, ahead=False)
+            said = head.predict(model.read(batch.x, batch.valid, batch.present), batch)
+            out[done : done + len(piece)] = said.float().cpu().numpy()
+            done += len(piece)
+    finally:
+        model.train(was_training)
+    return out
+
+
+def value_head(model: Model, title: str | None = None) -> ValueHead:
+    """The forecasting or regression head of a title, or the only one there is.
+
+    Raises
+    ------
+    UsageError
+        There is none, or there are several and none is named.
+    """
+    found = {name: head for name, head in model.heads.items() if isinstance(head, ForecastingHead | RegressionHead)}
+    if title is None and len(found) == 1:
+        return next(iter(found.values()))
+    if title is None or title not in found:
+        raise UsageError(
+            f"This model has {'the heads ' + ', '.join(found) if found else 'no head'} for forecasts and numbers",
+            "terms",
+            "Name one of its heads" if found else "Give it a term with head: forecasting or regression",
+        )
+    return found[title]
+
+
+def value_errors(
+    model: Model,
+    windows: Windows,
+    rows: np.ndarray,
+    *,
+    device: torch.device,
+    title: str | None = None,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Mean squared and mean absolute error of a head's predictions, in their units.
+
+    Over windows whose number is known; over all channels and steps of forecasts. NaN where there is none.
+
+    Returns
+    -------
+    dict
+        ``mse`` and ``mae``.
+    """
+    forecasts = isinstance(value_head(model, title), ForecastingHead)
+    squares = sizes = count = 0.0
+    for piece in pieces(rows, batch_size):
+        said = predict_values(model, windows, piece, device=device, title=title, batch_size=batch_size)
+        off = said.astype(np.float64) - (windows.future(piece) if forecasts else targets(windows)[piece])
+        off = off if forecasts else off[np.isfinite(off)]
+        squares, sizes, count = squares + float((off**2).sum()), sizes + float(np.abs(off).sum()), count + off.size
+    return {"mse": squares / count if count else float("nan"), "mae": sizes / count if count else float("nan")}
+
+
+def targets(windows: Windows) -> np.ndarray:
+    """The numbers of all windows, NaN where unknown.
+
+    Raises
+    ------
+    UsageError
+        The configuration asks for none.
+    """
+    if windows.table.target is None:
+        raise UsageError(
+            "A head predicts a number, and the windows have none",
+            "data.target",
+            "Say which number it is, such as data.target: {kind: heart-rate}",
+        )
+    return windows.table.target
+
+
+def chosen_by(term: ValueTerm) -> str:
+    """The error on validation patients by which weights are chosen: that of the loss, as far as it is one."""
+    return "mse" if term.loss == "mse" else "mae"
+
+
+@dataclass
+class Best:
+    """The best weights so far, by a score of which more is better; of equal ones the first."""
+
+    score: float = -float("inf")
+    weights: Weights = field(default_factory=dict)
+
+    def offer(self, score: float, weights: Weights) -> None:
+        """Keep these weights if they are better."""
+        if score > self.score:
+            self.score = score
+            self.weights = {name: value.detach().clone() for name, value in weights.items()}
+
+
+@contextmanager
+def wearing(model: Model, weights: Weights) -> Iterator[None]:
+    """The model with other weights and in evaluation mode, for a while."""
+    own = {name: value.clone() for name, value in model.state_dict().items()}
+    was_training = model.training
+    model.load_state_dict(weights)
+    model.eval()
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
+        model.train(was_training)
