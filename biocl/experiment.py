@@ -168,7 +168,7 @@ class Experiment(Spec):
             )
         if "joint" in self.evaluate.modes and not self.has_head:
             raise ValueError(
-                "evaluate.modes: joint judges the classifier that is trained with the encoder, and no term is one"
+                "evaluate.modes: joint judges the head that is trained with the encoder, and no term is a classifier"
             )
         for reserved in ("pretrained", "untrained"):
             if reserved in self.variants:
