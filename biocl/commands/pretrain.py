@@ -14,18 +14,20 @@ from biocl.commands.joint import class_weights
 from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort, split_record
 from biocl.config import to_yaml
 from biocl.errors import DataError
-from biocl.evaluation.finetuning import fit_heads_on
+from biocl.evaluation.finetuning import evenly, fit_heads_on
+from biocl.evaluation.values import value_errors, wearing
 from biocl.experiment import Experiment
 from biocl.files import write_json
 from biocl.objectives.alignment import alignment
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ForecastingTerm, RegressionTerm
 from biocl.objectives.model import Model
 from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import acting, make_views
 from biocl.randomness import integer_seed
 from biocl.splits.file import write_splits
 from biocl.training.averaging import Weights
-from biocl.training.checkpoint import load_checkpoint, patient_hashes
+from biocl.training.checkpoint import digests_of, load_checkpoint, patient_hashes
 from biocl.training.loop import Metrics, Task, fit, total_steps
 from biocl.training.optimisation import resolve_device
 from biocl.training.run import MetricsLog, progress, start_run
@@ -81,6 +83,7 @@ def pretrain(
     windows = cohort.windows
     fitted = windows.known
     model = build_model(experiment, windows).to(target)
+    fit_heads_on(model, windows, parts["train"])
     if experiment.train.compile:
         model.encoder.compile()
     plan = epoch_plan(experiment.batch, windows, parts["train"], experiment.seed)
@@ -102,8 +105,9 @@ def pretrain(
     labels = windows.table.rows["label"][parts["train"]]
     weights = class_weights(experiment, labels, len(windows.table.classes), target)
     task = Task(experiment.terms, experiment.views, plan, load, weights, windows.signal)
-    fit_heads_on(model, windows, parts["train"])
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=checkpoint.state["step"] if checkpoint else -1)
+    if checkpoint is None:
+        log.write(0, {"initial_state": digests_of(model.state_dict())})
     trained_on = split_record(split, windows, parts)["patients"]["train"]
     with progress("pretrain", n_steps) as advance:
         if checkpoint:
@@ -152,20 +156,24 @@ def pretrain(
 def validation(
     experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device, model: Model
 ) -> Callable[[Weights, int], Metrics] | None:
-    """A look at the validation patients: alignment of every contrastive term, on fixed batches and views."""
+    """A look at the validation patients.
+
+    The alignment of contrastive terms, on fixed batches and views, and the errors of forecasts and numbers, on evenly
+    spaced windows.
+    """
     terms = [term for term in acting(experiment.terms) if isinstance(term, ContrastTerm)]
-    if len(parts["validation"]) == 0 or not terms:
+    valued = [term for term in acting(experiment.terms) if isinstance(term, ForecastingTerm | RegressionTerm)]
+    if len(parts["validation"]) == 0 or not (terms or valued):
         return None
+    rows = evenly(parts["validation"], experiment.finetune.validation_windows)
     plan = epoch_plan(experiment.batch, cohort.windows, parts["validation"], experiment.seed)
-    batches = plan(0)[:VALIDATION_BATCHES]
+    batches = plan(0)[:VALIDATION_BATCHES] if terms else []
 
     @torch.no_grad()
     def look(weights: Weights, step: int) -> Metrics:
-        trained = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(weights)
-        model.eval()
         values: dict[str, list[tuple[float, float]]] = {term.title: [] for term in terms}
-        try:
+        errors: dict[str, dict[str, float]] = {}
+        with wearing(model, weights):
             for number, indices in enumerate(batches):
                 batch = cohort.windows.batch(indices, device)
                 views = make_views(
@@ -188,13 +196,17 @@ def validation(
                             [views[name] for name in term.views],
                         )
                     )
-        finally:
-            model.load_state_dict(trained)
-            model.train()
-        return {
+            for title in (term.title for term in valued):
+                errors[title] = value_errors(model, cohort.windows, rows, device=device, title=title)
+        alignments = {
             f"validation/{name}/{sign}": mean(pairs, i)
             for name, pairs in values.items()
             for i, sign in enumerate(("positive", "negative"))
+        }
+        return alignments | {
+            f"validation/{name}/{kind}": None if error != error else error
+            for name, own in errors.items()
+            for kind, error in own.items()
         }
 
     return look

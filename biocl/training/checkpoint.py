@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import io
 import shutil
@@ -57,6 +58,16 @@ def patient_hashes(dataset: str, version: str, patients: Iterable[str]) -> list[
     """
     key = f"biocl:{dataset}:{version}".encode()
     return sorted(hmac.new(key, patient.encode(), "sha256").hexdigest()[:32] for patient in patients)
+
+
+def digests_of(weights: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """SHA-256 (hex) of the weights of each part of a model: ``encoder``, ``projectors``, ``heads``."""
+    hashed: dict[str, Any] = {}
+    for name, value in sorted(weights.items()):
+        part = hashed.setdefault(name.partition(".")[0], hashlib.sha256())
+        part.update(name.encode())
+        part.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return {part: one.hexdigest() for part, one in hashed.items()}
 
 
 def save_checkpoint(
