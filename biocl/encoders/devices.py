@@ -234,8 +234,8 @@ def sequences(encoder: nn.Module, rows: Tensor, there: Tensor | None) -> list[Te
     """Sequences (B, L, D) of each device's windows (V, B, C, T), of which those that are there (V, B) are known."""
     if there is not None and normalises_batches(encoder):
         return of_present(encoder, rows, there)
-    if len(rows) == 1 or (rows.device.type == "cpu" and not normalises_batches(encoder)):
-        # The same numbers; a processor is spared tensors of all devices that it would have to take apart.
+    if len(rows) == 1 or (rows.device.type == "cpu" and rows.shape[2] > 1 and not normalises_batches(encoder)):
+        # The same numbers; a processor is spared large tensors of all devices that it would have to take apart.
         return [encoder(one) for one in rows]
     return list(encoder(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]).unbind())
 
