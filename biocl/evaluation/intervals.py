@@ -211,7 +211,7 @@ def bootstrap_metrics(
 def pooled_difference(a: Resampled, b: Resampled) -> dict[str, PairedDifference]:
     """Difference of two arms in metrics over all windows, under the same resampled patients."""
     result = {}
-    for metric in METRICS:
+    for metric in a.values:
         difference = a.values[metric] - b.values[metric]
         low, high = _middle(difference[1:], a.level, a.n_patients)
         result[metric] = PairedDifference(

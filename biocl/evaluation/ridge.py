@@ -59,6 +59,17 @@ def ridge_path(x: Floats, y: NDArray[np.int64], penalties: Sequence[float], *, b
     codes, counts = np.unique(y, return_inverse=True, return_counts=True)[1:]
     weight = (len(y) / (len(counts) * counts))[codes] if balanced else np.ones(len(y))
     target = np.where(codes[:, None] == np.arange(len(counts)), 1.0, -1.0)
+    return [Ridge(coef, intercept) for coef, intercept in least_squares_path(x, target, penalties, weight)]
+
+
+def least_squares_path(
+    x: Floats, target: NDArray[np.float64], penalties: Sequence[float], weight: NDArray[np.float64] | None = None
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Coefficients (n_targets, n_features) and intercepts (n_targets,) of targets (n, n_targets) for every penalty.
+
+    Rows count by their weight (n,); intercepts are not penalised.
+    """
+    weight = np.ones(len(x)) if weight is None else weight
     x_mean, y_mean = (np.average(part, axis=0, weights=weight) for part in (x, target))
     root = np.sqrt(weight)[:, None]
     a = (x - x_mean.astype(x.dtype)) * root.astype(x.dtype)
@@ -71,5 +82,5 @@ def ridge_path(x: Floats, y: NDArray[np.int64], penalties: Sequence[float], *, b
     for penalty in penalties:
         solution = vectors @ (turned / (values + penalty)[:, None])
         coef = (a.T @ solution.astype(a.dtype) if wide else solution).T.astype(np.float64)
-        fitted.append(Ridge(coef, y_mean - coef @ x_mean))
+        fitted.append((coef, y_mean - coef @ x_mean))
     return fitted
