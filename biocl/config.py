@@ -196,12 +196,14 @@ def variants_of(experiment: Experiment, path: Path | str = "configuration") -> d
                 )
             set_key(tree, key, value, where)
         # A variant without a head is left out of mode joint, rather than refused.
+        tree["evaluate"]["task"] = experiment.judged
         tree["evaluate"]["modes"] = [mode for mode in tree["evaluate"]["modes"] if mode != "joint"] or ["linear"]
         try:
             one = Experiment.model_validate(tree)
         except ValidationError as error:
             raise refused(error.errors(), tree, Path(where)) from error
-        made[name] = one.model_copy(update={"evaluate": experiment.evaluate})
+        judged = experiment.evaluate.model_copy(update={"task": experiment.judged})
+        made[name] = one.model_copy(update={"evaluate": judged})
     return made
 
 

@@ -11,7 +11,7 @@ from biocl.errors import UsageError
 from biocl.evaluation.labels import parse_labels
 from biocl.evaluation.spec import EvaluateSpec
 from biocl.files import digest
-from biocl.objectives.head_spec import ClassificationTerm
+from biocl.objectives.head_spec import HeadTerm
 from biocl.objectives.spec import ProjectorSpec, Term
 from biocl.objectives.view_rules import rate_refusal, view_refusal
 from biocl.objectives.weight_spec import acts
@@ -25,6 +25,7 @@ from biocl.views.spec import ViewSpec
 
 # Keys of `data:` that say how the store is made; the others say how it is read.
 CONDITIONING = tuple(ConditioningSpec.model_fields)
+Task = Literal["classification", "forecasting", "regression"]
 VariantName = Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=60)]
 
 
@@ -168,7 +169,8 @@ class Experiment(Spec):
             )
         if "joint" in self.evaluate.modes and not self.has_head:
             raise ValueError(
-                "evaluate.modes: joint judges the head that is trained with the encoder, and no term is a classifier"
+                f"evaluate.modes: joint judges the {self.judged} head that is trained with the encoder, and no term is "
+                "one"
             )
         for reserved in ("pretrained", "untrained"):
             if reserved in self.variants:
@@ -176,9 +178,24 @@ class Experiment(Spec):
         return self
 
     @property
+    def judged(self) -> Task:
+        """What evaluate judges: see ``evaluate.task``."""
+        if self.evaluate.task != "auto":
+            return self.evaluate.task
+        if self.trains("classification"):
+            return "classification"
+        if self.data.target is not None:
+            return "regression"
+        return "forecasting" if self.data.horizon_s is not None or self.trains("forecasting") else "classification"
+
+    def trains(self, head: str) -> bool:
+        """Whether a head of this kind is trained together with the encoder."""
+        return any(isinstance(term, HeadTerm) and term.head == head and acts(term.weight) for term in self.terms)
+
+    @property
     def has_head(self) -> bool:
-        """Whether a classification head is trained together with the encoder."""
-        return any(isinstance(term, ClassificationTerm) and acts(term.weight) for term in self.terms)
+        """Whether a head for what is judged is trained together with the encoder."""
+        return self.trains(self.judged)
 
     @property
     def pretraining_digest(self) -> str:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from biocl.commands.agreements import agreements
 from biocl.commands.arms import arm_of, every_fold, pretrain_arms, study_arms, take_encoders, trained_folds
+from biocl.commands.forecasts import evaluate_forecasts
 from biocl.commands.pretrained import joined_marks, remember_encoders
+from biocl.commands.regressions import (
+    NUMBER,
+    format_numbers,
+    number_lines,
+    predict_number,
+    regression_draw,
+    regression_floors,
+    regression_tasks,
+    tabulate_numbers,
+)
 from biocl.commands.results import patient_lines, tabulate
 from biocl.commands.setup import Cohort, check_judged, check_repeats, open_cohort, split_record
 from biocl.commands.study import (
@@ -20,7 +34,7 @@ from biocl.commands.study import (
     predict_cell,
     save_prediction,
 )
-from biocl.commands.tables import format_results
+from biocl.commands.tables import Lines, format_results, of_classes
 from biocl.config import to_yaml
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import Labelled
@@ -30,6 +44,34 @@ from biocl.files import write_json, write_text
 from biocl.splits.file import write_splits
 from biocl.training.optimisation import resolve_device
 from biocl.training.run import progress, start_run
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is judged: how its tasks, labels, predictions and tables are made.
+
+    Attributes
+    ----------
+    tasks : callable
+        Experiment, cohort and parts of every fold to tasks; refuses what cannot be judged.
+    floors : callable
+        A fold to the names of its floors.
+    draw, predict : callable
+        Fold and cell to what the run folder says of the labels, and to predictions for the test windows.
+    tabulate, lines, table : callable
+        Predictions to rows and differences, to ``predictions.csv``, and these to text.
+    file : str
+        Name of the file of a cell's predictions.
+    """
+
+    tasks: Callable[..., list[tuple[str, ...]]]
+    floors: Callable[[Fold], list[str]]
+    draw: Callable[[Fold, Cell], dict[str, Any]]
+    predict: Callable[[Fold, Cell], np.ndarray]
+    tabulate: Callable[..., dict[str, Any]]
+    lines: Callable[[Sequence[Fold], Sequence[Cell], Path], str]
+    table: Callable[[Lines, Lines], list[str]]
+    file: str
 
 
 def evaluate(
@@ -60,6 +102,8 @@ def evaluate(
     LeakageError
         The encoder was trained on patients who are judged.
     """
+    if experiment.judged == "forecasting":
+        return evaluate_forecasts(experiment, from_run, out, device=device, resume=resume)
     cohort, part = open_cohort(experiment), experiment.evaluate.part
     n_folds = len(cohort.splits)
     parts = [cohort.parts(fold) for fold in range(n_folds)]
@@ -69,18 +113,16 @@ def evaluate(
     marks += choosing_marks(part, experiment.evaluate.modes)
     target = resolve_device(device)
     folds = [Fold(experiment, cohort, fold, parts[fold], None, target) for fold in range(n_folds)]
-    class_sets = [tuple(names) for names in experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]]
-    for classes in class_sets:
-        Labelled.make(cohort.windows, list(classes))  # names of classes that there are
-        check_judged(parts, cohort.windows, classes, part)
+    kind = KINDS[experiment.judged]
+    tasks = kind.tasks(experiment, cohort, parts)
     arms = study_arms(experiment, folds)
     heads = {name: of_variant[0].experiment.has_head for (_, name), of_variant in arms.items() if name}
-    floors = {devices: floor_arms(own[0]) for (devices, name), own in arms.items() if not name}
-    planned = list(cells(experiment.evaluate, class_sets, floors, n_folds, heads))
+    floors = {devices: kind.floors(own[0]) for (devices, name), own in arms.items() if not name}
+    planned = list(cells(experiment.evaluate, tasks, floors, n_folds, heads))
     check_apart(planned)
     # Nothing is written before all that may be refused has been looked at: labels, checkpoints, run folder.
     draws = [
-        drawn_labels(folds[cell.fold], cell)
+        kind.draw(folds[cell.fold], cell)
         for cell in planned
         if (cell.devices, cell.mode, cell.arm) == (planned[0].devices, planned[0].mode, planned[0].arm)
     ]
@@ -92,13 +134,13 @@ def evaluate(
     with progress("evaluate", len(planned)) as advance:
         for _, together in groupby(planned, key=lambda cell: (cell.fold, cell.devices)):
             for cell in together:
-                if load_prediction(run / "cells", cell) is None:
-                    save_prediction(run / "cells", cell, predict_cell(arm_of(arms, cell), cell))
+                if load_prediction(run / "cells", cell, kind.file) is None:
+                    save_prediction(run / "cells", cell, kind.predict(arm_of(arms, cell), cell), kind.file)
                 advance(1, " ".join([cell.mode, cell.arm, *cell.devices]))
             for fold in every_fold(arms):
                 fold.forget()
     own = [fold for (_, variant), of_arm in arms.items() if not variant for fold in of_arm]
-    # Every classifier is chosen and its predictions are on disk; only now are they held against labels.
+    # Everything that predicts is chosen and its predictions are on disk; only now are they held against labels.
     results = {
         "protocol": protocol_name(experiment, cohort),
         "part": part,
@@ -106,11 +148,11 @@ def evaluate(
         "encoders": encoders,
         "draws": draws,
         "agreement": agreements(trained_folds(arms)),
-        **tabulate(folds, planned, run / "cells", n_draws=experiment.evaluate.bootstrap_draws),
+        **kind.tabulate(folds, planned, run / "cells", n_draws=experiment.evaluate.bootstrap_draws),
     }
     write_json(run / "results.json", results)
-    write_text(run / "predictions.csv", patient_lines(folds, planned, run / "cells"))
-    text = format_results(results)
+    write_text(run / "predictions.csv", kind.lines(folds, planned, run / "cells"))
+    text = format_results(results, kind.table)
     write_text(run / "tables.md", text)
     return f"{text}\n\nrun folder: {run}"
 
@@ -140,6 +182,17 @@ def protocol_name(experiment: Experiment, cohort: Cohort, fold: int | None = Non
     return f"{cohort.windows.store.meta['dataset']}, {stamp}{folds}, seed {experiment.seed}"
 
 
+def class_tasks(
+    experiment: Experiment, cohort: Cohort, parts: Sequence[Mapping[str, np.ndarray]]
+) -> list[tuple[str, ...]]:
+    """The tasks of classes, each of which a window that is judged belongs to."""
+    asked = experiment.evaluate.class_sets or [list(cohort.windows.table.classes)]
+    for classes in asked:
+        Labelled.make(cohort.windows, list(classes))  # names of classes that there are
+        check_judged(parts, cohort.windows, classes, experiment.evaluate.part)
+    return [tuple(classes) for classes in asked]
+
+
 def choosing_marks(part: str, modes: Sequence[str]) -> list[str]:
     """What has to be said where those who are judged had a say in the classifier."""
     tuned = [mode for mode in ("partial", "full") if mode in modes]
@@ -153,3 +206,20 @@ def drawn_labels(fold: Fold, cell: Cell) -> dict[str, Any]:
     data = Labelled.make(fold.windows, list(cell.classes))
     _, drawn = draw_for(fold, data, cell.labels, cell.draw)
     return {"classes": list(cell.classes), "fold": cell.fold, "mark": drawn.mark(), **drawn.to_json()}
+
+
+KINDS = {
+    "classification": Kind(
+        class_tasks, floor_arms, drawn_labels, predict_cell, tabulate, patient_lines, of_classes, "proba"
+    ),
+    "regression": Kind(
+        regression_tasks,
+        regression_floors,
+        regression_draw,
+        predict_number,
+        tabulate_numbers,
+        number_lines,
+        format_numbers,
+        NUMBER,
+    ),
+}

@@ -198,10 +198,23 @@ def evaluation_or_reason(
     experiment: Experiment, cohort: Cohort, parts: dict[str, np.ndarray], device: torch.device, pretraining_s: float
 ) -> dict[str, Any]:
     """The study's time, or why it could not run: recordings without labels can be pretrained on all the same."""
+    if experiment.judged != "classification":
+        return time_trainings(experiment, len(cohort.splits), pretraining_s)
     try:
         return time_evaluation(experiment, cohort, parts, device, pretraining_s)
     except BioclError as error:
         return {"not possible": error.paragraph()}
+
+
+def time_trainings(experiment: Experiment, n_folds: int, pretraining_s: float) -> dict[str, Any]:
+    """Seconds of the trainings of a study of forecasts or numbers, if each took as long as this configuration's.
+
+    Fine-tuning, ridges and tables come on top of that.
+    """
+    n = n_folds * (1 + len(experiment.variants))
+    if experiment.judged == "forecasting":
+        n *= experiment.evaluate.seeds * max(1, sum(span.run for span in experiment.evaluate.spans or []))
+    return {"judged": experiment.judged, "trainings": n, "seconds": n * pretraining_s}
 
 
 def time_evaluation(

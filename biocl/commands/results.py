@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Tested:
     Attributes
     ----------
     y, patient : numpy.ndarray, shape (n,)
-        Labels and names of patients.
+        Labels (or numbers that are predicted) and names of patients.
     unit : numpy.ndarray, shape (n,)
         What intervals are over: the patient, or the trial of a study within few patients.
     word : str
@@ -70,24 +70,32 @@ class Tested:
 
 def tested_windows(folds: Sequence[Fold], classes: tuple[str, ...]) -> Tested:
     """The windows of a task that are judged: fold after fold, or as the table has them where the split is repeated."""
+    data = Labelled.make(folds[0].windows, list(classes))
+    return tested_rows(folds, lambda fold: data.among(fold.judged), data.labels)
+
+
+def tested_rows(
+    folds: Sequence[Fold],
+    rows_in: Callable[[Fold], np.ndarray],
+    wanted: Callable[[np.ndarray], np.ndarray],
+) -> Tested:
+    """The windows that `rows_in` each fold are judged, with what is `wanted` of table rows."""
     table = folds[0].windows.table
     own: dict[int, list[tuple[int, np.ndarray]]] = {}
     for fold in folds:
-        rows = Labelled.make(fold.windows, list(classes)).among(fold.judged)
-        own.setdefault(repeat_of(fold), []).append((fold.number, rows))
+        own.setdefault(repeat_of(fold), []).append((fold.number, rows_in(fold)))
     rows_of = [np.concatenate([rows for _, rows in own[repeat]]) for repeat in sorted(own)]
     numbers = [np.concatenate([np.full(len(rows), n) for n, rows in own[repeat]]) for repeat in sorted(own)]
     repeated = len(own) > 1
     order = tuple(np.argsort(rows, kind="stable") if repeated else np.arange(len(rows)) for rows in rows_of)
     rows = rows_of[0][order[0]]
-    data = Labelled.make(folds[0].windows, list(classes))
-    patients = np.array(table.names["patient"])[data.patients(rows)]
+    patients = np.array(table.names["patient"])[table.patient[rows]]
     word, unit = units_to_resample(folds[0].cohort.splits[folds[0].number].scope, patients, table.rows["trial"][rows])
     fold_of = np.stack([fold[places] for fold, places in zip(numbers, order, strict=True)])
     times = np.bincount(rows)[rows]
     share = 1 / times if (times > 1).any() else None
     n_times = (int(times.min()), int(times.max())) if len(times) else (1, 1)
-    return Tested(data.labels(rows), patients, unit, word, fold_of, order, share, n_times)
+    return Tested(wanted(rows), patients, unit, word, fold_of, order, share, n_times)
 
 
 def repeat_of(fold: Fold) -> int:
@@ -96,12 +104,16 @@ def repeat_of(fold: Fold) -> int:
 
 
 def predictions_by_row(
-    folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, tested: dict[tuple[str, ...], Tested]
+    folds: Sequence[Fold],
+    planned: Sequence[Cell],
+    folder: Path,
+    tested: Mapping[tuple[str, ...], Tested],
+    name: str = "proba",
 ) -> dict[Row, np.ndarray]:
-    """Probabilities (n_draws * n_repeats, n_test, n_classes) of every table row: the repeats of each draw in turn."""
+    """Predictions (n_draws * n_repeats, n_test, …) of every table row: the repeats of each draw in turn."""
     rows: dict[Row, dict[tuple[int, int], list[np.ndarray]]] = {}
     for cell in planned:
-        proba = load_prediction(folder, cell)
+        proba = load_prediction(folder, cell, name)
         assert proba is not None
         rows.setdefault(cell.row, {}).setdefault((cell.draw, repeat_of(folds[cell.fold])), []).append(proba)
     found = {}

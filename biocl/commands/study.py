@@ -261,14 +261,14 @@ def tuned_model(
     )
 
 
-def save_prediction(folder: Path, cell: Cell, proba: np.ndarray) -> None:
-    """Keep a cell's probabilities (n_test, n_classes); a file that exists is complete."""
+def save_prediction(folder: Path, cell: Cell, predicted: np.ndarray, name: str = "proba") -> None:
+    """Keep a cell's predictions (n_test, …), one row a test window; a file that exists is complete."""
     final = folder / cell.file
     with new_folder(final) as partial:
-        write_array(partial / "proba.npy", proba.astype(np.float32))
+        write_array(partial / f"{name}.npy", predicted.astype(np.float32))
 
 
-def load_prediction(folder: Path, cell: Cell) -> np.ndarray | None:
-    """A cell's probabilities, None if it was not computed yet."""
-    path = folder / cell.file / "proba.npy"
-    return np.load(path) if path.is_file() else None
+def load_prediction(folder: Path, cell: Cell, name: str = "proba", *, lazily: bool = False) -> np.ndarray | None:
+    """A cell's predictions, None if it was not computed yet; `lazily` leaves them on disk until they are read."""
+    path = folder / cell.file / f"{name}.npy"
+    return np.load(path, mmap_mode="r" if lazily else None) if path.is_file() else None

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from biocl.evaluation.tables import markdown, number, with_interval
 
+Lines = Sequence[Mapping[str, Any]]
 
-def format_results(results: Mapping[str, Any]) -> str:
-    """The tables as text: one per subset of devices and task, each with its differences."""
+
+def of_classes(rows: Lines, pairs: Lines) -> list[str]:
+    """The header, the table and the differences of a task of classes."""
+    return [header_of(rows[0]), *table_of(rows, pairs)]
+
+
+def format_results(results: Mapping[str, Any], of_task: Callable[[Lines, Lines], list[str]] = of_classes) -> str:
+    """The tables as text: one per subset of devices and task, each with its differences, as `of_task` writes them."""
     blocks = [f"protocol: {results['protocol']}"]
     blocks += [f"MARKED: {mark}" for mark in results["marks"]]
     blocks += sorted(
@@ -22,8 +29,8 @@ def format_results(results: Mapping[str, Any]) -> str:
             for lines in ("rows", "differences")
         )
         on = "" if named == [("all",)] else f"devices {' + '.join(rows[0]['devices'])}, "
-        blocks.append(on + header_of(rows[0]))
-        blocks += table_of(rows, pairs)
+        header, *tables = of_task(rows, pairs)
+        blocks += [on + header, *tables]
     blocks += agreement_of(results.get("agreement", ()), results.get("part", "test"))
     return "\n\n".join(blocks)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -49,9 +49,32 @@ class ProbeSpec(Spec):
     """Stopping tolerance in inner folds."""
 
 
+class SpanSpec(Spec):
+    """One table of a study of forecasts: how far back is looked, and how far ahead."""
+
+    length_s: Positive
+    """Seconds of a window, the look-back."""
+    horizon_s: Positive
+    """Seconds behind it that are forecast."""
+    keys: dict[str, Any] = {}
+    """Other keys of the experiment for this span alone, as in {train.steps: 600, encoder.each.patch_ms: 43200000}."""
+    run: bool = True
+    """false leaves the span out, and every table says that it was not run."""
+
+
 class EvaluateSpec(Spec):
     """A protocol: who is judged, on which tasks, by how many labels, how they are used, and what is compared."""
 
+    task: Literal["auto", "classification", "forecasting", "regression"] = "auto"
+    """What is judged: classes, what follows a window (data.windows.horizon_s), or a number (data.target). auto is
+    classes where a head for them is trained, else the number or the future that the configuration has, else classes."""
+    spans: Annotated[list[SpanSpec], Field(min_length=1)] | None = None
+    """Look-backs and horizons of a study of forecasts, each a table. Default: that of data.windows."""
+    seeds: Count = 3
+    """Seeds of a study of forecasts, counted up from the experiment's; tables show mean and range."""
+    season_s: Positive | None = None
+    """Period of the floor that copies the last season, in seconds. Default: a day, where steps divide it and the
+    look-back holds it, else what the autocorrelation of train says."""
     part: Judged = "test"
     """Who is judged. validation makes every table of the inner validation patients of each fold, and test patients are
     not read at all: for choosing between methods, not for reporting. Tables say so."""
@@ -65,8 +88,9 @@ class EvaluateSpec(Spec):
     lacking_class: Literal["error", "mark"] = "mark"
     """What happens when a draw has no window of a class."""
     modes: Annotated[list[Literal["joint", "linear", "partial", "full"]], Field(min_length=1)] = ["linear"]
-    """How labels are used: joint is the head that is trained with the encoder (a term head: classification), linear a
-    probe of the finished encoder; partial and full follow the keys of finetune:."""
+    """How labels are used: joint is the head that is trained with the encoder (a term head: classification, or
+    regression), linear a probe of the finished encoder; partial and full follow the keys of finetune:. Of forecasts, an
+    arm with a head is judged as it was trained, any other by these modes; linear is then a ridge of every step."""
     devices: Annotated[
         list[Annotated[list[str], Field(min_length=1)] | Literal["all", "each", "pairs"]], Field(min_length=1)
     ] = ["all"]
@@ -111,6 +135,7 @@ class EvaluateSpec(Spec):
     @model_validator(mode="after")
     def _tasks_make_sense(self) -> EvaluateSpec:
         lists: dict[str, Sequence[Hashable]] = {
+            "spans": [(span.length_s, span.horizon_s) for span in self.spans or []],
             "labels": self.labels,
             "class_sets": [tuple(names) for names in self.class_sets or []],
             "floor_scales": self.floor_scales or [],
@@ -118,6 +143,8 @@ class EvaluateSpec(Spec):
         for key, given in lists.items():
             if len(set(given)) < len(given):
                 raise ValueError(f"{key} names one entry twice")
+        if self.spans and not any(span.run for span in self.spans):
+            raise ValueError("spans: none is run")
         for names in self.class_sets or []:
             if len(set(names)) < max(2, len(names)):
                 raise ValueError(f"class_sets: a task has two classes at least, each once, not {names}")
