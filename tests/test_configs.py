@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from biocl.cli import app
 from biocl.commands.evaluate import evaluate
+from biocl.commands.forecasts import open_span, spans_of
 from biocl.commands.prepare import prepare
 from biocl.commands.pretrain import pretrain
+from biocl.commands.setup import build_model
 from biocl.config import find_config, load_data, load_experiment, shipped_configs, walk_keys
 from biocl.datasets.registry import dataset_names, find_dataset
 from biocl.errors import UsageError
@@ -23,6 +26,7 @@ from biocl.signals.readers.formats import formats_markdown
 from biocl.signals.recording import Recording
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.build import build_store
+from biocl.store.spec import SlidingWindows
 
 MINUTES = 2
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -108,8 +112,40 @@ def imu_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def series_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where the real series are prepared."""
+    home = tmp_path_factory.mktemp("series-home")
+    folders = {"etth1": "ETT-small", "etth2": "ETT-small", "exchange": "exchange_rate", "illness": "illness"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIOCL_HOME", str(home))
+        for dataset, folder in folders.items():
+            prepare(find_dataset(dataset), raw=test_data / "forecasting" / folder)
+    return home
+
+
+def few_forecasts(whole: Experiment) -> list[str]:
+    """Overrides that leave the first span, one seed, and one window in seven; a variant's steps are those of all."""
+    assert whole.evaluate.spans is not None
+    first = whole.evaluate.spans[0]
+    variants = {
+        name: {key: value for key, value in changes.items() if not key.startswith("train.")}
+        for name, changes in whole.variants.items()
+    }
+    assert isinstance(whole.data.windows, SlidingWindows)
+    return [
+        f"evaluate.spans=[{{length_s: {first.length_s}, horizon_s: {first.horizon_s}}}]",
+        f"data.windows.step_s={7 * whole.data.windows.step_s}",
+        f"variants={json.dumps(variants)}",
+        "evaluate.seeds=1",
+        "encoder.each.width=8",
+    ]
+
+
 def shrunk(whole: Experiment) -> list[str]:
     """Overrides that make a configuration small, whatever its encoder and its folds."""
+    if whole.judged == "forecasting":
+        return [*SHORT, SHRUNK[whole.batch.kind], *few_forecasts(whole)]
     encoder = getattr(whole.encoder, "each", whole.encoder)
     names = {one.name for one in getattr(encoder, "dual", {"": encoder}).values()}
     modes = "[joint, linear]" if whole.has_head else "[linear]"
@@ -139,6 +175,8 @@ def test_a_shipped_configuration_runs_in_short_form(
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("eeg_home")))
     elif "collossl" in name:
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("imu_home")))
+    elif name.startswith("forecast-"):
+        monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("series_home")))
     elif name == "own-data":
         with pytest.raises(SystemExit) as ended:
             app(["data", "prepare", str(own_data(tmp_path)), "--sfreq", "100", "--out", str(tmp_path / "store")])
@@ -155,8 +193,26 @@ def test_a_shipped_configuration_runs_in_short_form(
     text = evaluate(experiment, run if n_folds == 1 else None, tmp_path / "evaluate")
     assert "patient-independent" in text
     rows = {(row["mode"], row["arm"]) for row in read_json(tmp_path / "evaluate" / "results.json")["rows"]}
+    if whole.judged == "forecasting":
+        arms = {("joint", "pretrained"), ("joint", "supervised"), ("linear", "two-step"), ("full", "two-step")}
+        assert rows >= {*arms, ("linear", "untrained"), ("floor", "ridge, one map"), ("floor", "seasonal copy")}
+        return
     assert rows >= {("linear", "pretrained"), ("linear", "untrained"), *(("linear", name) for name in whole.variants)}
     assert (("joint", "pretrained") in rows) == whole.has_head
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(shipped_configs()) if name.startswith("forecast-")])
+def test_every_span_of_a_shipped_configuration_can_be_built(
+    name: str, series_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that the short form leaves out."""
+    monkeypatch.setenv("BIOCL_HOME", str(series_home))
+    experiment = load_experiment(Path(name))
+    for spec in spans_of(experiment):
+        span = open_span(experiment, spec, torch.device("cpu"))
+        for arms in span.arms.values():
+            for [fold] in arms.values():
+                build_model(fold.experiment, fold.windows)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
