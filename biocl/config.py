@@ -17,7 +17,7 @@ from biocl.experiment import DataSpec, Experiment
 
 # Keys in which variants of an experiment may differ; what is not here makes results incomparable.
 OF_A_VARIANT = (
-    *("data.input_scale", "data.align", "data.normalise", "data.devices"),
+    *("data.input_scale", "data.align", "data.normalise", "data.devices", "data.missing"),
     *("batch", "views", "encoder", "projectors", "terms", "train"),
 )
 

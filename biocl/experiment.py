@@ -19,7 +19,7 @@ from biocl.sampling.spec import BatchSpec, HierarchicalBatch
 from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
 from biocl.splits.spec import SplitSpec
-from biocl.store.spec import QualitySpec, TargetSpec, TrialsSpec, WindowsSpec
+from biocl.store.spec import MissingSpec, QualitySpec, TargetSpec, TrialsSpec, WindowsSpec
 from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, Normalise, TrainSpec
 from biocl.views.spec import ViewSpec
 
@@ -50,6 +50,9 @@ class DataSpec(ConditioningSpec):
     """A number beside every window, to be predicted or to compare windows by: the heart rate, or a label of the
     recording such as the age. Windows of which it is unknown stay; windows without a label stay with
     windows: {keep_unlabelled: true}."""
+    missing: list[MissingSpec] = []
+    """Devices that are taken away from some windows, to see what is lost without them, or what a model makes of their
+    absence: [{device: u1, share: 0.33}, {device: u2, classes: [fall], parts: [train]}]. The floors see the same."""
     quality: QualitySpec = QualitySpec()
     """Thresholds beyond which windows are left out; default: none."""
     aux: Literal["rr-intervals"] | None = None
@@ -68,6 +71,13 @@ class DataSpec(ConditioningSpec):
     def _has_source(self) -> DataSpec:
         if self.dataset is None and self.store is None:
             raise ValueError("give data.dataset (a name) or data.store (a path)")
+        if self.missing and self.align is not None:
+            raise ValueError(
+                "data.align mixes the channels of all devices, so that one taken away (data.missing) would be "
+                "filled from the others: leave one of the two out"
+            )
+        if self.missing and self.horizon_s is not None:
+            raise ValueError("data.missing takes away what data.windows.horizon_s would forecast: leave one out")
         return self
 
     @property

@@ -173,7 +173,7 @@ def test_a_shipped_configuration_runs_in_short_form(
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("mitdb_home")))
     elif name in ("mvcnet-eegmmidb", "mvcnet-smni"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("eeg_home")))
-    elif "collossl" in name:
+    elif "collossl" in name or "physical-therapy" in name:
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("imu_home")))
     elif name.startswith("forecast-"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("series_home")))

@@ -67,7 +67,7 @@ def variant_folds(name: str, variant: Experiment, folds: list[Fold]) -> list[Fol
         normalise=data.normalise,
     )
     check_signal(variant, windows)
-    cohort = replace(folds[0].cohort, windows=windows)
+    cohort = replace(folds[0].cohort, windows=windows, missing=tuple(data.missing))
     return [Fold(variant, cohort, fold.number, fold.parts, None, fold.device, variant=name) for fold in folds]
 
 

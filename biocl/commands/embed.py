@@ -64,6 +64,8 @@ def embed_store(run: Path, store: Path, out: Path, *, device: str = "auto") -> s
     }
     write_npz(out, columns)
     said = "".join(f"; {mark}" for mark in windows.marks)
+    # Which windows lacked a device depends on the run's parts, which these recordings may have nothing to do with.
+    said += "; data.missing is not applied: every device is read" if data.missing else ""
     return f"{out}: {vectors.shape[0]} windows, {vectors.shape[1]} features{said}"
 
 

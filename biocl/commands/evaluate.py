@@ -13,6 +13,7 @@ import numpy as np
 from biocl.commands.agreements import agreements
 from biocl.commands.arms import arm_of, every_fold, pretrain_arms, study_arms, take_encoders, trained_folds
 from biocl.commands.forecasts import evaluate_forecasts
+from biocl.commands.missing import lacking_windows
 from biocl.commands.pretrained import joined_marks, remember_encoders
 from biocl.commands.regressions import (
     NUMBER,
@@ -148,6 +149,7 @@ def evaluate(
         "encoders": encoders,
         "draws": draws,
         "agreement": agreements(trained_folds(arms)),
+        "missing": lacking_windows(arms),
         **kind.tabulate(folds, planned, run / "cells", n_draws=experiment.evaluate.bootstrap_draws),
     }
     write_json(run / "results.json", results)

@@ -21,7 +21,8 @@ from biocl.sampling.composition import epoch_batches
 from biocl.sampling.spec import BatchSpec
 from biocl.splits.make import assign, make_splits
 from biocl.splits.split import Split
-from biocl.store.spec import EventWindows
+from biocl.store.missing import check_missing, taken_away
+from biocl.store.spec import EventWindows, MissingSpec
 from biocl.training.data import Windows
 from biocl.training.fitted import Fitted
 from biocl.training.loop import EpochPlan
@@ -34,13 +35,24 @@ INNER = "inner validation patients: for choosing, not for reporting"
 class Cohort:
     """Windows and the splits of a configuration.
 
-    `event_s` is where the event stands in an event window; `part` is the part of a split that is judged.
+    `event_s` is where the event stands in an event window; `part` is the part of a split that is judged; `missing`
+    are the devices that are taken away from some windows, drawn by `seed`.
+
+    Raises
+    ------
+    UsageError
+        There is no such device or class to be taken away.
     """
 
     windows: Windows
     splits: list[Split]
     event_s: float | None = None
     part: Judged = "test"
+    missing: tuple[MissingSpec, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_missing(self.missing, self.windows.table, self.windows.store.channels)
 
     def parts(self, fold: int = 0) -> dict[str, np.ndarray]:
         """Table rows of train, validation and test; there is no test where validation patients are judged."""
@@ -50,17 +62,26 @@ class Cohort:
     @property
     def marks(self) -> tuple[str, ...]:
         """What every table of results has to say of how windows are read, and of who is judged."""
-        return (*self.windows.marks, *((INNER,) if self.part == "validation" else ()))
+        inner = (INNER,) if self.part == "validation" else ()
+        return (*self.windows.marks, *(rule.said for rule in self.missing), *inner)
 
     def for_fold(self, fold: int, fitted: Fitted | None = None) -> Cohort:
         """The cohort whose windows are read as one fold reads them.
 
-        What is fitted across recordings (scaler, alignment) is `fitted` where it is given, and is otherwise fitted on
-        the fold's training windows when it is first needed. Where nothing is, this is the cohort itself.
+        Whose windows lack a device depends on the fold's parts. What is fitted across recordings (scaler, alignment) is
+        `fitted` where it is given, and is otherwise fitted on the fold's training windows when it is first needed.
+        Where there is neither, this is the cohort itself.
         """
-        if not self.windows.needs_fit:
+        windows = self.windows
+        if not windows.needs_fit and not self.missing:
             return self
-        return replace(self, windows=replace(self.windows, train=self.parts(fold)["train"], fitted=fitted))
+        parts = self.parts(fold)
+        if self.missing:
+            gone = taken_away(self.missing, windows.table, windows.store.channels, parts, self.seed)
+            windows = replace(windows, missing=gone)
+        if windows.needs_fit:
+            windows = replace(windows, train=parts["train"], fitted=fitted)
+        return replace(self, windows=windows)
 
 
 def open_cohort(experiment: Experiment) -> Cohort:
@@ -75,7 +96,7 @@ def open_cohort(experiment: Experiment) -> Cohort:
     known = bool(store.meta.get("patients_known", True))
     splits = make_splits(experiment.split, table, store.splits, patients_known=known)
     event_s = cut.before_s if isinstance(cut, EventWindows) else None
-    return Cohort(windows, splits, event_s, experiment.evaluate.part)
+    return Cohort(windows, splits, event_s, experiment.evaluate.part, tuple(data.missing), experiment.seed)
 
 
 def chosen_devices(data: DataSpec) -> tuple[str, ...] | None:

@@ -31,8 +31,27 @@ def format_results(results: Mapping[str, Any], of_task: Callable[[Lines, Lines],
         on = "" if named == [("all",)] else f"devices {' + '.join(rows[0]['devices'])}, "
         header, *tables = of_task(rows, pairs)
         blocks += [on + header, *tables]
+    blocks += missing_of(results.get("missing", ()), results.get("part", "test"))
     blocks += agreement_of(results.get("agreement", ()), results.get("part", "test"))
     return "\n\n".join(blocks)
+
+
+def missing_of(rows: Sequence[Mapping[str, Any]], part: str) -> list[str]:
+    """How many windows lack a device that was taken away, and of which classes; nothing where none was."""
+    if not rows:
+        return []
+
+    def lacking(one: Mapping[str, Any]) -> str:
+        only = f", those of {' '.join(one['classes'])} alone" if one["classes"] else ""
+        return f"{one['share']:.0%}{only}"
+
+    return [
+        "windows from which a device was taken away (data.missing)",
+        markdown(
+            ["what", "device", "training", part],
+            [[row["arm"], row["device"], lacking(row["train"]), lacking(row[part])] for row in rows],
+        ),
+    ]
 
 
 def agreement_of(rows: Sequence[Mapping[str, Any]], part: str = "test") -> list[str]:

@@ -24,7 +24,11 @@ def device_columns(channels: Sequence[Channel]) -> dict[str, list[int]]:
 
 
 def device_steps(
-    store: Store, table: WindowTable, indices: NDArray[Any], devices: Mapping[str, Sequence[int]] | None = None
+    store: Store,
+    table: WindowTable,
+    indices: NDArray[Any],
+    devices: Mapping[str, Sequence[int]] | None = None,
+    lacking: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_] | None:
     """At which time steps of its window a device has a value in at least one of its channels.
 
@@ -35,13 +39,14 @@ def device_steps(
         window      [------][------][------]
         ankle        present  absent  half
 
-    Only windows that touch a gap are read. Parameters are those of `biocl.store.gather.gather`, and which columns
-    make a device (default: what the channels say).
+    Only windows that touch a gap are read. Parameters are those of `biocl.store.gather.gather`, which columns
+    make a device (default: what the channels say), and which devices are taken away, (n_batch, n_devices)
+    (`biocl.store.missing`).
 
     Returns
     -------
     ndarray of bool, shape (n_batch, n_devices, n_times), or None
-        False on padding. None where no window touches a gap or is padded.
+        False on padding. None where no window touches a gap, is padded or lacks a device.
     """
     devices = device_columns(store.channels) if devices is None else devices
     rows = table.rows[indices]
@@ -49,13 +54,16 @@ def device_steps(
     begin = store.offsets[table.recording[indices]] + table.start[indices] + first
     # A table without gaps has left out every window that touches one.
     touches = gap_position(store, begin, begin + n_valid)[1] if table.has_gaps else np.zeros(len(rows), np.bool_)
-    if not touches.any() and not (n_valid < rows["length"]).any():
+    lacks = lacking is not None and bool(lacking.any())
+    if not touches.any() and not (n_valid < rows["length"]).any() and not lacks:
         return None
     steps = np.repeat(in_window(rows)[:, None, :], len(devices), axis=1)
     for i in np.flatnonzero(touches):
         present = np.isfinite(store.signals[begin[i] : begin[i] + n_valid[i]])
         for number, columns in enumerate(devices.values()):
             steps[i, number, first[i] : first[i] + n_valid[i]] = present[:, list(columns)].any(axis=1)
+    if lacking is not None:
+        steps &= ~lacking[:, :, None]
     return steps
 
 
@@ -64,6 +72,7 @@ def device_presence(
     table: WindowTable,
     indices: NDArray[Any],
     devices: Mapping[str, Sequence[int]] | None = None,
+    lacking: NDArray[np.bool_] | None = None,
     *,
     most_missing: float = 0.5,
 ) -> NDArray[np.bool_] | None:
@@ -71,7 +80,7 @@ def device_presence(
 
     Parameters
     ----------
-    store, table, indices, devices
+    store, table, indices, devices, lacking
         As for `device_steps`.
     most_missing : float
         From 0 (every time step has a value) to 1 (one time step is enough).
@@ -81,7 +90,7 @@ def device_presence(
     ndarray of bool, shape (n_batch, n_devices), or None
         None where every device is there in every window.
     """
-    steps = device_steps(store, table, indices, devices)
+    steps = device_steps(store, table, indices, devices, lacking)
     if steps is None:
         return None
     counts = steps.sum(axis=2)

@@ -166,6 +166,37 @@ class ElapsedTarget(Spec):
 TargetSpec = Annotated[HeartRateTarget | LabelTarget | ElapsedTarget, Field(discriminator="kind")]
 
 
+class MissingSpec(Spec):
+    """A device is taken away from some windows, as if it had been switched off there: its samples are 0, and encoders
+    that know which devices are there are told.
+
+    It is taken from what is read, after scaling: statistics of a recording or trial are those of the whole.
+    """
+
+    device: str
+    """Which device (`biocl data inspect` lists them)."""
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the recordings (see of) of each part that lack it, drawn by seed; at least one does."""
+    of: Literal["recording", "trial", "window"] = "recording"
+    """What lacks the device as a whole."""
+    classes: Annotated[list[str], Field(min_length=1)] | None = None
+    """Only windows of these classes lack it, so that its absence tells the class. Default: all."""
+    parts: Annotated[list[Literal["train", "validation", "test"]], Field(min_length=1)] = [
+        "train",
+        "validation",
+        "test",
+    ]
+    """Whose windows lack it: those that are trained on, those that steps are chosen on, those that are judged."""
+
+    @property
+    def said(self) -> str:
+        """The rule as a phrase."""
+        share = "all" if self.share == 1 else f"{self.share:.0%}"
+        classes = f" of class {', '.join(self.classes)}" if self.classes else ""
+        parts = f" ({', '.join(self.parts)})" if len(set(self.parts)) < 3 else ""
+        return f"{self.device} is taken away from {share} of the {self.of}s{classes}{parts}"
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Bound = Annotated[float, Field(allow_inf_nan=False)] | None
 

@@ -46,6 +46,8 @@ class Windows:
         What an earlier run fitted, in place of a fit on `train`.
     devices : tuple of str, optional
         The devices whose channels are read, in the store's order whatever the order here; None for all.
+    missing : ndarray of bool, shape (n_windows, n_devices of the store), optional
+        Which devices are taken away from which windows (`biocl.store.missing.taken_away`).
     normalise : {"none", "instance", "last"}
         What a batch takes out of each channel of each window at last, so that a forecast can put it back: see `levels`.
 
@@ -63,6 +65,7 @@ class Windows:
     fitted: Fitted | None = None
     devices: tuple[str, ...] | None = None
     normalise: Normalise = "none"
+    missing: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.devices is not None:
@@ -128,6 +131,24 @@ class Windows:
 
     def scaled(self, indices: np.ndarray) -> np.ndarray:
         """Scaled windows (B, n_times, n_chans), not aligned; missing and padded samples are 0."""
+        x = self.gathered(indices)
+        lacking = self.lacking(indices)
+        if lacking is not None:
+            devices = list(self.device_columns)
+            number = [devices.index(channel.device) for channel in self.channels]
+            np.copyto(x, 0, where=lacking[:, None, number])
+        return x
+
+    def lacking(self, indices: np.ndarray) -> np.ndarray | None:
+        """Which devices are taken away from table rows `indices`, bool (B, V); None where none is."""
+        if self.missing is None:
+            return None
+        every = list(device_columns(self.store.channels))
+        found = self.missing[indices][:, [every.index(name) for name in self.device_columns]]
+        return found if found.any() else None
+
+    def gathered(self, indices: np.ndarray) -> np.ndarray:
+        """Scaled windows (B, n_times, n_chans) of what was recorded, devices that are taken away included."""
         if self.scale == "window":
             return gather(self.store, self.table, indices, scale="window", columns=self.columns)
         return gather(self.store, self.table, indices, by=self.scaling(indices), columns=self.columns)
@@ -208,9 +229,13 @@ class Windows:
 
         Of several devices a step counts where any of them has a value: see `present` for which.
         """
+        lacking = self.lacking(indices)
         if len(self.device_columns) < 2:
-            return valid_steps(self.store, self.table, indices, self.columns)
-        steps = device_steps(self.store, self.table, indices, self.device_columns)
+            steps = valid_steps(self.store, self.table, indices, self.columns)
+            if lacking is None:
+                return steps
+            return ~lacking & (np.ones((len(indices), self.n_times), np.bool_) if steps is None else steps)
+        steps = device_steps(self.store, self.table, indices, self.device_columns, lacking)
         if steps is None:
             return None
         of_any = np.asarray(steps.any(axis=1))
@@ -229,7 +254,10 @@ class Windows:
 
     def present(self, indices: np.ndarray, *, most_missing: float = 0.5) -> np.ndarray:
         """Which devices have samples in table rows `indices`, bool (B, V): see `device_presence`."""
-        found = device_presence(self.store, self.table, indices, self.device_columns, most_missing=most_missing)
+        lacking = self.lacking(indices)
+        found = device_presence(
+            self.store, self.table, indices, self.device_columns, lacking, most_missing=most_missing
+        )
         return np.ones((len(indices), len(self.device_columns)), np.bool_) if found is None else found
 
     def batch(self, indices: np.ndarray, device: torch.device, *, ahead: bool = True) -> Batch:
@@ -239,7 +267,9 @@ class Windows:
         valid = self.valid(indices, device)
         level = None if self.normalise == "none" else levels(x, valid, self.normalise)
         several = len(device_columns(self.store.channels)) > 1
-        present = device_presence(self.store, self.table, indices, self.device_columns) if several else None
+        present = None
+        if several:
+            present = device_presence(self.store, self.table, indices, self.device_columns, self.lacking(indices))
 
         def column(name: str) -> torch.Tensor:
             return torch.from_numpy(rows[name].astype(np.int64)).to(device)

@@ -57,7 +57,7 @@ def fit_windows(windows: Windows) -> Fitted:
 
 def mean_and_std_by_device(windows: Windows, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`mean_and_std` of every channel, each over the steps that its own device has."""
-    if len(windows.device_columns) < 2:
+    if len(windows.device_columns) < 2 and windows.missing is None:
         return mean_and_std(steps_once(windows, rows))
     mean, std = np.zeros(windows.n_chans), np.zeros(windows.n_chans)
     for name in windows.device_columns:
