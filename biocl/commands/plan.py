@@ -17,6 +17,7 @@ from biocl.commands.arms import study_arms, trained_folds
 from biocl.commands.inspect import number_in_words
 from biocl.commands.setup import Cohort, build_model, check_judged, epoch_plan, open_cohort
 from biocl.commands.study import Fold, classifier_of, draw_for, floor_arms, linear_probe, tuned_model
+from biocl.encoders.devices import DeviceEncoder
 from biocl.errors import BioclError
 from biocl.evaluation.finetuning import Labelled, evenly
 from biocl.evaluation.intervals import bootstrap_metrics
@@ -79,6 +80,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             "dropped": dict(cohort.windows.table.dropped),
             **described_target(experiment, cohort),
             "read": described_reading(cohort),
+            **described_devices(model, cohort),
             "split": f"{cohort.splits[0].stamp}, {len(cohort.splits)} fold(s)",
             "windows": {name: len(part) for name, part in parts.items()},
             "patients": {name: len(np.unique(rows["patient"][part])) for name, part in parts.items()},
@@ -111,6 +113,17 @@ def described_target(experiment: Experiment, cohort: Cohort) -> dict[str, str]:
         return {}
     facts = describe_target(cohort.windows.store, cohort.windows.table, target)
     return {"target": f"{facts.pop('name')}: {number_in_words(facts)}"}
+
+
+def described_devices(model: Model, cohort: Cohort) -> dict[str, str]:
+    """The devices that an encoder reads apart, with their rates and samples."""
+    if not isinstance(model.encoder, DeviceEncoder):
+        return {}
+    words = [
+        f"{device.name} {cohort.windows.table.sfreq / device.every:g} Hz x {device.n_times(cohort.windows.n_times)}"
+        for device in model.encoder.devices
+    ]
+    return {"devices": ", ".join(words)}
 
 
 def describe_terms(experiment: Experiment, cohort: Cohort, batch: Batch, model: Model) -> dict[str, Any]:

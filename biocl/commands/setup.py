@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from biocl.commands.prepare import open_store, window_table, windows_spec
+from biocl.encoders.build import steps_between
+from biocl.encoders.spec import DevicesSpec
 from biocl.errors import DataError, UsageError
 from biocl.evaluation.spec import Judged
 from biocl.experiment import DataSpec, Experiment
@@ -23,7 +25,7 @@ from biocl.splits.make import assign, make_splits
 from biocl.splits.split import Split
 from biocl.store.missing import check_missing, taken_away
 from biocl.store.spec import EventWindows, MissingSpec
-from biocl.training.data import Windows
+from biocl.training.data import Windows, known_devices
 from biocl.training.fitted import Fitted
 from biocl.training.loop import EpochPlan
 from biocl.views.requirements import check_views
@@ -156,12 +158,15 @@ def check_repeats(parts: Sequence[Mapping[str, np.ndarray]], splits: Sequence[Sp
 
 
 def check_signal(experiment: Experiment, windows: Windows) -> None:
-    """Refuse views that the signal does not allow: those that acting terms read, and that of fine-tuning.
+    """Refuse what the signal does not allow: rates of devices, views that acting terms read, the view of fine-tuning.
 
     Raises
     ------
     UsageError
     """
+    if isinstance(experiment.encoder, DevicesSpec):
+        known_devices(experiment.encoder.rates, windows.store.channels, "encoder.rates")
+        steps_between(experiment.encoder.rates, windows.table.sfreq)
     read = {name: experiment.views[name] for name in needed_views(experiment.terms)}
     check_views(read, windows.signal)
     # Mode joint trains anew for a task of other classes, by the same views.

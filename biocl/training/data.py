@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -291,7 +291,9 @@ class Windows:
         )
 
 
-def known_devices(devices: Sequence[str], channels: Sequence[Channel]) -> None:
+def known_devices(
+    devices: Iterable[str], channels: Sequence[Channel], where: str = "data.devices, evaluate.devices"
+) -> None:
     """Refuse devices that no channel belongs to.
 
     Raises
@@ -304,7 +306,7 @@ def known_devices(devices: Sequence[str], channels: Sequence[Channel]) -> None:
     if unknown:
         raise UsageError(
             f"There is no device {', '.join(map(repr, unknown))} among the store's channels",
-            "data.devices, evaluate.devices",
+            where,
             f"Name devices that there are: {', '.join(there)}",
         )
 
