@@ -20,6 +20,7 @@ from typing import Any
 REFERENCE = "dilated-cnn"
 OWN: dict[str, dict[str, Any]] = {
     "dilated-cnn": {},
+    "dilated-cnn, `causal: true`": {"name": "dilated-cnn", "causal": True},
     "resnet1d": {},
     "inception-time": {},
     "patch-transformer": {},
@@ -31,6 +32,8 @@ OWN: dict[str, dict[str, Any]] = {
     "ifnet, `bands: null`": {"name": "ifnet", "bands": None},
     "eeg-conformer": {},
     "channel-transformer": {},
+    "lstm": {},
+    "cost": {},
 }
 TSAI = [
     "InceptionTimePlus",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from biocl.encoders import spec as specs
 from biocl.encoders import spec_eeg as eeg
+from biocl.encoders import spec_series as series
 from biocl.encoders.devices import DeviceEncoder
 from biocl.encoders.dilated_cnn import DilatedCNN
 from biocl.encoders.dual import DualEncoder
@@ -142,6 +143,7 @@ def dilated_cnn(spec: specs.DilatedCNNSpec, n_chans: int) -> DilatedCNN:
         embed_dim=spec.embed_dim,
         depth=spec.depth,
         kernel_size=spec.kernel_size,
+        causal=spec.causal,
     )
 
 
@@ -188,6 +190,14 @@ def build_one(spec: ReadOut, n_chans: int, n_times: int, sfreq: float, channel_n
             from biocl.encoders.channel_transformer import ChannelTransformer
 
             return ChannelTransformer(spec, n_chans, n_times, channel_names)
+        case series.LSTMSpec():
+            from biocl.encoders.lstm import LSTM
+
+            return LSTM(spec, n_chans, n_times)
+        case series.CoSTSpec():
+            from biocl.encoders.cost import CoST
+
+            return CoST(spec, n_chans, n_times)
         case specs.TsaiSpec():
             from biocl.encoders.tsai_adapter import TsaiEncoder
 

@@ -31,6 +31,9 @@ class DilatedCNN(Encoder):
         Number of hidden blocks. ``DilatedCNN(15)`` has 638,144 parameters.
     kernel_size : int
         Taps of each convolution, odd.
+    causal : bool
+        All padding in front: a step sees what is before it, and itself. As many taps are computed as see the window,
+        so a window much shorter than the receptive field costs no more than it holds.
 
     Attributes
     ----------
@@ -52,6 +55,7 @@ class DilatedCNN(Encoder):
         embed_dim: int = 320,
         depth: int = 10,
         kernel_size: int = 3,
+        causal: bool = False,
     ) -> None:
         super().__init__(
             "dilated-cnn",
@@ -59,11 +63,12 @@ class DilatedCNN(Encoder):
             out_dim=embed_dim,
             receptive_field=receptive_field(depth, kernel_size),
             hidden_dim=hidden_dim,
+            causal=causal,
         )
         self.inlet = nn.Linear(n_chans, hidden_dim)
         widths = [hidden_dim] * (depth + 1) + [embed_dim]
         self.blocks = nn.ModuleList(
-            ResidualBlock(widths[i], widths[i + 1], kernel_size, dilation=2**i, project=i == depth)
+            ResidualBlock(widths[i], widths[i + 1], kernel_size, dilation=2**i, project=i == depth, causal=causal)
             for i in range(depth + 1)
         )
 
@@ -101,9 +106,11 @@ class ResidualBlock(nn.Module):
     The ``nn.Conv1d`` modules hold weights in their usual form and initialisation and are not called.
     """
 
-    def __init__(self, width_in: int, width_out: int, kernel_size: int, dilation: int, project: bool) -> None:
+    def __init__(
+        self, width_in: int, width_out: int, kernel_size: int, *, dilation: int, project: bool, causal: bool
+    ) -> None:
         super().__init__()
-        self.dilation = dilation
+        self.dilation, self.causal = dilation, causal
         self.conv1 = nn.Conv1d(width_in, width_out, kernel_size)
         self.conv2 = nn.Conv1d(width_out, width_out, kernel_size)
         self.skip = nn.Conv1d(width_in, width_out, 1) if project or width_in != width_out else None
@@ -115,7 +122,7 @@ class ResidualBlock(nn.Module):
         for conv in convolutions:
             assert conv.bias is not None
             weights += [conv.weight.permute(2, 1, 0).to(x.dtype), conv.bias.to(x.dtype)]
-        return residual_block(x, weights, self.dilation)
+        return residual_block(x, weights, self.dilation, self.causal)
 
 
 def receptive_field(depth: int, kernel_size: int = 3) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +35,13 @@ class Encoder(nn.Module):
         False where the steps are not in order of time, such as one step for each channel.
     rectified : bool
         True where no entry of the sequence is ever negative.
+    causal : bool
+        True where no step depends on samples behind it.
     """
 
     blocks: nn.ModuleList
+    parts: Mapping[str, slice] = MappingProxyType({})
+    """Of an encoder that says several things side by side in each step: which features are whose, by name."""
 
     def __init__(
         self,
@@ -49,11 +54,13 @@ class Encoder(nn.Module):
         hidden_dim: int | None = None,
         steps_are_time: bool = True,
         rectified: bool = False,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         self.name, self.n_chans, self.out_dim = name, n_chans, out_dim
         self.receptive_field, self.least_times = receptive_field, least_times
-        self.hidden_dim, self.steps_are_time, self.rectified = hidden_dim, steps_are_time, rectified
+        self.hidden_dim, self.steps_are_time = hidden_dim, steps_are_time
+        self.rectified, self.causal = rectified, causal
 
     def n_steps(self, n_times: int) -> int:
         """Steps of the sequence for windows of `n_times` samples."""

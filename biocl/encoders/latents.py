@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -33,17 +33,22 @@ class Latents:
     segments : int
         Pool in so many equal stretches of the window and lay the results side by side, so that `vec` knows
         when in the window something happened.
+    parts : mapping of str to slice
+        Of an encoder that says several things side by side in each step: which features are whose.
     """
 
     steps: torch.Tensor | DroppedSteps | Callable[[], torch.Tensor]
     pool: Pool
     valid: torch.Tensor | None = None
     segments: int = 1
+    parts: Mapping[str, slice] = field(default_factory=dict)
 
     @property
     def branches(self) -> Mapping[str, Latents]:
-        """Latents by branch, for terms that contrast branches; one encoder is its only branch, ``main``."""
-        return {MAIN: self}
+        """Latents by branch, for terms that read them apart; one encoder is its only branch, ``main``, or has parts."""
+        if not self.parts:
+            return {MAIN: self}
+        return {name: replace(self, steps=self.seq[..., part], parts={}) for name, part in self.parts.items()}
 
     @property
     def devices(self) -> Mapping[str, Latents]:
@@ -94,6 +99,7 @@ def read_out(
     valid: torch.Tensor | None = None,
     segments: int = 1,
     rectified: bool = False,
+    parts: Mapping[str, slice] | None = None,
 ) -> Latents:
     """One dropout draw of the trunk's sequence (B, L, D); calling it again is another draw, not another pass.
 
@@ -104,11 +110,17 @@ def read_out(
         steps = DroppedSteps(trunk, dropout)
     else:
         steps = F.dropout(trunk, dropout, training)
-    return Latents(steps, pool, valid, segments)
+    return Latents(steps, pool, valid, segments, parts or {})
 
 
 def read_out_of(
-    spec: ReadOut, trunk: torch.Tensor, *, training: bool, valid: torch.Tensor | None = None, rectified: bool = False
+    spec: ReadOut,
+    trunk: torch.Tensor,
+    *,
+    training: bool,
+    valid: torch.Tensor | None = None,
+    rectified: bool = False,
+    parts: Mapping[str, slice] | None = None,
 ) -> Latents:
     """`read_out` as an encoder's keys say; ``valid (B, n_times)`` is brought to the trunk's steps."""
     return read_out(
@@ -119,6 +131,7 @@ def read_out_of(
         valid=None if valid is None else valid_at(valid, trunk.shape[1]),
         segments=spec.segments,
         rectified=rectified,
+        parts=parts,
     )
 
 

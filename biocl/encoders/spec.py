@@ -14,6 +14,7 @@ from biocl.encoders.spec_eeg import (
     IFNetSpec,
     ShallowConvNetSpec,
 )
+from biocl.encoders.spec_series import CoSTSpec, LSTMSpec
 from biocl.spec import Spec
 
 Kernel = Annotated[int, Field(ge=1), AfterValidator(odd)]
@@ -34,6 +35,8 @@ class DilatedCNNSpec(ReadOut):
     """Channels of the representation."""
     kernel_size: Kernel = 3
     """Taps of each convolution, an odd number."""
+    causal: bool = False
+    """A step sees only what is before it, and itself (a causal TCN); its view reaches as far, all of it backwards."""
 
 
 class ResNet1dSpec(ReadOut):
@@ -169,6 +172,8 @@ OWN = (
     IFNetSpec,
     ConformerSpec,
     ChannelTransformerSpec,
+    LSTMSpec,
+    CoSTSpec,
 )
 NAMES: tuple[str, ...] = tuple(get_args(spec.model_fields["name"].annotation)[0] for spec in OWN)
 
@@ -203,6 +208,8 @@ OneEncoder = (
     | Annotated[IFNetSpec, Tag("ifnet-encoder")]
     | Annotated[ConformerSpec, Tag("eeg-conformer-encoder")]
     | Annotated[ChannelTransformerSpec, Tag("channel-transformer-encoder")]
+    | Annotated[LSTMSpec, Tag("lstm-encoder")]
+    | Annotated[CoSTSpec, Tag("cost-encoder")]
     | Annotated[TsaiSpec, Tag("tsai-encoder")]
     | Annotated[BraindecodeSpec, Tag("braindecode-encoder")]
 )

@@ -52,6 +52,8 @@ OWN = {
     "ifnet": "{name: ifnet, width: 4, pool_ms: 200}",
     "eeg-conformer": "{name: eeg-conformer, width: 8, n_heads: 2, depth: 1, pool_ms: 200}",
     "channel-transformer": "{name: channel-transformer, hidden_dim: 8, projector: [8, 4]}",
+    "lstm": "{name: lstm, layers: 1, width: 8}",
+    "cost": "{name: cost, depth: 1, hidden_dim: 4, embed_dim: 8, kernels: [1, 4]}",
     "dual": "{dual: {cnn: {name: ifnet, width: 4, pool_ms: 200, bands: null}, "
     "transformer: {name: channel-transformer, hidden_dim: 8, projector: [8, 4]}}, fusion: concat}",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from biocl.encoders import residual_block as blocks
 from biocl.encoders.dilated_cnn import DilatedCNN, comet_state_dict, receptive_field
 from biocl.encoders.spec import DilatedCNNSpec
 
 
-def small(**sizes: int) -> DilatedCNN:
+def small(**sizes: Any) -> DilatedCNN:
     """A float64 encoder with every parameter drawn anew."""
     torch.manual_seed(0)
     return DilatedCNN(3, **{"hidden_dim": 4, "embed_dim": 6, "depth": 10, **sizes}).double()
@@ -30,8 +32,9 @@ def plain_forward(encoder: DilatedCNN, x: Tensor, keep: Tensor | None = None) ->
     for block in encoder.blocks:
         skip = hidden if block.skip is None else block.skip(hidden)
         for conv in (block.conv1, block.conv2):
-            pad = conv.kernel_size[0] // 2 * block.dilation
-            hidden = F.conv1d(F.gelu(hidden), conv.weight, conv.bias, padding=pad, dilation=block.dilation)
+            span = (conv.kernel_size[0] - 1) * block.dilation
+            padded = F.pad(F.gelu(hidden), (span, 0) if encoder.causal else (span // 2, span // 2))
+            hidden = F.conv1d(padded, conv.weight, conv.bias, dilation=block.dilation)
         hidden = hidden + skip
     return hidden.transpose(1, 2)
 
@@ -39,6 +42,18 @@ def plain_forward(encoder: DilatedCNN, x: Tensor, keep: Tensor | None = None) ->
 @pytest.mark.parametrize(("n_chans", "n_parameters"), [(15, 638_144), (16, 638_208), (33, 639_296)])
 def test_parameter_count(n_chans: int, n_parameters: int) -> None:
     assert sum(p.numel() for p in DilatedCNN(n_chans).parameters()) == n_parameters
+
+
+@pytest.mark.parametrize("n_times", [48, 300])
+def test_taps_that_only_see_padding_are_not_computed(n_times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 22 convolutions of three taps, a causal one computes those that look back less than the window."""
+    computed = []
+    product = blocks._add_product
+    monkeypatch.setattr(blocks, "_add_product", lambda *a: computed.append(a[0].shape) or product(*a))
+    with torch.no_grad():
+        small(causal=True)(torch.randn(2, 3, n_times, dtype=torch.float64))
+    live = sum(1 + (2**i < n_times) + (2 ** (i + 1) < n_times) for i in range(11))
+    assert len(computed) == 2 * live + 1  # the skip of the last block
 
 
 def test_receptive_field() -> None:
@@ -51,8 +66,10 @@ def test_receptive_field() -> None:
 
 @pytest.mark.parametrize("n_times", [1, 2, 64, 256, 300])
 @pytest.mark.parametrize("kernel_size", [3, 5])
-def test_equals_the_full_convolution(n_times: int, kernel_size: int) -> None:
-    encoder, x = small(kernel_size=kernel_size), torch.randn(2, 3, n_times, dtype=torch.float64)
+@pytest.mark.parametrize("causal", [False, True])
+def test_equals_the_full_convolution(n_times: int, kernel_size: int, causal: bool) -> None:
+    encoder = small(kernel_size=kernel_size, causal=causal)
+    x = torch.randn(2, 3, n_times, dtype=torch.float64)
     keep = torch.rand(2, n_times) < 0.7
     inputs = [x.clone().requires_grad_() for _ in range(2)]
     outputs = [encoder(inputs[0], keep), plain_forward(encoder, inputs[1], keep)]
@@ -72,8 +89,9 @@ def test_full_size_in_float32() -> None:
     torch.testing.assert_close(encoder(x), plain_forward(encoder, x), rtol=1e-5, atol=1e-5)
 
 
-def test_gradcheck() -> None:
-    encoder = small(depth=2)
+@pytest.mark.parametrize("causal", [False, True])
+def test_gradcheck(causal: bool) -> None:
+    encoder = small(depth=2, causal=causal)
     x = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
     names, values = zip(*encoder.named_parameters(), strict=True)
 

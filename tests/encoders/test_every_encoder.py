@@ -20,6 +20,7 @@ N_CHANS, N_TIMES = 3, 260
 
 SMALL: dict[str, dict[str, Any]] = {
     "dilated-cnn": {"depth": 3, "hidden_dim": 8, "embed_dim": 12},
+    "dilated-cnn, causal": {"depth": 3, "hidden_dim": 8, "embed_dim": 12, "causal": True},
     "resnet1d": {"widths": [8, 12]},
     "resnet1d, strided": {"widths": [8, 12, 12], "stride": 2},
     "inception-time": {"depth": 4, "width": 4, "kernels": [11, 5]},
@@ -35,6 +36,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "eeg-conformer": {"width": 20, "depth": 2},
     "channel-transformer": {"hidden_dim": 16, "projector": [16, 8]},
     "channel-transformer, tokens": {"hidden_dim": 16, "projector": [], "positions": "learned"},
+    "lstm": {"width": 8},
+    "cost": {"depth": 2, "hidden_dim": 8, "embed_dim": 12, "kernels": [1, 4, 32]},
 }
 
 
@@ -95,7 +98,10 @@ def test_shapes(case: str, n_chans: int, n_times: int) -> None:
 
 @every
 def test_the_shortest_window_is_taken_and_a_shorter_one_refused(case: str) -> None:
-    if case.startswith("channel-transformer"):
+    if case == "cost":
+        with pytest.raises(UsageError, match="windows of 260 samples, and these have 261"):
+            small(case)(torch.zeros(1, N_CHANS, N_TIMES + 1))
+    elif case.startswith("channel-transformer"):
         with pytest.raises(UsageError, match="at least 2 samples"):
             small(case, n_times=1)
         with pytest.raises(UsageError, match="windows of 260 samples, and these have 261"):
@@ -197,13 +203,29 @@ def test_receptive_field(case: str) -> None:
     encoder = lived_in(small(case, n_times=min(n_times, 600)).double())
     x = noise(encoder, n_samples=4, n_times=min(n_times, 600), dtype=torch.float64).requires_grad_()
     out = encoder(x)
-    (grad,) = torch.autograd.grad(out[:, out.shape[1] // 2].sum(), x)
+    (grad,) = torch.autograd.grad(out[:, -1 if encoder.causal else out.shape[1] // 2].sum(), x)
     strength = grad.abs().amax(dim=(0, 1))
-    seen = (strength > 1e-9 * strength.max()).nonzero().flatten()  # an FFT leaves rounding errors everywhere
+    # An FFT leaves rounding errors everywhere; a recurrent network forgets all but something.
+    seen = (strength > (0 if case == "lstm" else 1e-9 * strength.max())).nonzero().flatten()
     span = int(seen.max() - seen.min()) + 1
     assert span <= encoder.receptive_field
     # It is reported, not guessed from above: nearly all of it is seen.
     assert span >= 0.8 * min(encoder.receptive_field, x.shape[2])
+
+
+@every
+def test_a_causal_encoder_sees_nothing_ahead_and_the_others_do(case: str) -> None:
+    torch.manual_seed(0)
+    encoder = lived_in(small(case).double())
+    x = noise(encoder, dtype=torch.float64)
+    ahead = x.clone()
+    ahead[..., 130:] = noise(encoder, dtype=torch.float64)[..., :130]
+    with torch.no_grad():
+        before, after = encoder(x), encoder(ahead)
+    middle = max(1, encoder.n_steps(N_TIMES) // 2)
+    assert encoder.causal == torch.equal(before[:, :middle], after[:, :middle])
+    assert encoder.causal == (case in ("dilated-cnn, causal", "lstm"))
+    assert not torch.allclose(before[:, -1], after[:, -1])
 
 
 @every
