@@ -27,11 +27,11 @@ from biocl.objectives.batch import Batch
 from biocl.objectives.by_target import partners
 from biocl.objectives.comparisons import Comparison
 from biocl.objectives.contradictions import contradictions
-from biocl.objectives.criterion_spec import AtOnce
+from biocl.objectives.criterion_spec import AtOnce, InfoNCE
 from biocl.objectives.model import Model
 from biocl.objectives.pairs import pairs_of_sides
-from biocl.objectives.spec import ContrastTerm
-from biocl.objectives.terms import acting, make_views, needed_views
+from biocl.objectives.spec import ContrastTerm, Term
+from biocl.objectives.terms import acting, encoded_views, key_views, make_views
 from biocl.objectives.weight_spec import weight_in_words
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition, spread
@@ -89,11 +89,20 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             **composition(batches, rows["patient"], rows["trial"]),
             **({} if cohort.windows.table.target is None else spread(batches, cohort.windows.table.target)),
         },
-        "passes": {"views encoded a step": needed_views(experiment.terms)},
+        "passes": passes(experiment.terms),
         **describe_terms(experiment, cohort, batch, model),
         "pretrain": (pretraining := time_pretraining(experiment, cohort, parts, target)),
         "evaluate": evaluation_or_reason(experiment, cohort, parts, target, pretraining["seconds"]),
         "memory_gib": round(peak_memory(target), 2),
+    }
+
+
+def passes(terms: Sequence[Term]) -> dict[str, list[str]]:
+    """Which views are encoded at every step, and by what."""
+    copied = key_views(terms)
+    return {
+        "views encoded a step": encoded_views(terms),
+        **({"by the momentum copy": copied} if copied else {}),
     }
 
 
@@ -168,6 +177,11 @@ def describe_term(
             per_anchor = (float(len(compared[0]) - 1), negatives)
         case "same-time-step":
             per_anchor = (1.0, float(2 * n_steps - 2))
+        case "same-sample" if isinstance(term.criterion, InfoNCE):
+            # Those of the batch; a queue that is full adds its own, but for what the term ignores.
+            kept = term.queue.size if term.queue is not None else 0
+            estranged = float(torch.cat([pairs.estranged for pairs in found]).float().mean())
+            per_anchor = (1 - estranged, negatives + kept)
         case "same-sample":
             per_anchor = (1 - float(torch.cat([pairs.estranged for pairs in found]).float().mean()), 2 * negatives)
         case _:

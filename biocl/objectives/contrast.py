@@ -17,14 +17,22 @@ from biocl.objectives.at_once import at_once_loss, collossl_loss
 from biocl.objectives.batch import Batch, Ids
 from biocl.objectives.by_target import target_loss
 from biocl.objectives.comparisons import Comparison, Side, comparisons
-from biocl.objectives.criteria.scores import attached_zero
-from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL
+from biocl.objectives.criteria.scores import attached_zero, oriented
+from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, InfoNCE, NTXent
 from biocl.objectives.pairs import Pairs, pairs_of_sides
 from biocl.objectives.spec import ContrastTerm, own_of
 from biocl.views.signal import SignalInfo
 from biocl.views.view import View
 
 Projector = nn.Module | Mapping[str, nn.Module] | None
+TINY = 1e-6  # keeps the phase of a frequency that is absent differentiable
+
+
+@dataclass(frozen=True)
+class PerView:
+    """A projector for each view of a term."""
+
+    projectors: Sequence[Projector]
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ def contrast_loss(
         Anchors without a positive.
     """
     losses, skipped = [], 0
-    found = reads_of(term, latents, batch, projector, views)
+    found = reads_of(term, latents, batch, projector, views, draw=True)
     for one in found:
         if isinstance(term.criterion, AtOnce):
             x = views[one.view].x if views else batch.x
@@ -105,12 +113,15 @@ def reads_of(
     term: ContrastTerm,
     latents: Sequence[Latents],
     batch: Batch,
-    projector: Projector = None,
+    projector: Projector | PerView = None,
     views: Sequence[View] = (),
+    *,
+    draw: bool = False,
 ) -> list[Compared]:
     """Every comparison of a term.
 
-    Parameters are those of `contrast_loss`.
+    Parameters are those of `contrast_loss`. Of a term with ``read: step`` the step is drawn from torch's global
+    stream, or it is the last.
     """
     if term.read != "vec" and any(valid is not None for valid in (batch.valid, *(view.valid for view in views))):
         raise UsageError(
@@ -119,12 +130,13 @@ def reads_of(
             "Use read: vec, or windows without padding (short: drop)",
         )
     ordered = in_window_order(term, latents, views)
+    at = int(torch.randint(ordered[0].seq.shape[1], ())) if draw and term.read == "step" else -1
     found = []
     devices = list(latents[0].devices)
     branches = list(latents[0].of(device=devices[0] if devices else None).branches)
     for sides in comparisons(term, branches, devices):
         pairs, ids, relabelled = pairs_of_sides(term, sides, batch, views)
-        reads = [read_side(term, side, ordered, projector) for side in sides]
+        reads = [read_side(term, side, ordered, projector, at) for side in sides]
         there = presence(sides, views, devices)
         one = Compared(reads, pairs, ids, relabelled, there, sides[0][0].view)
         if term.relation == "near-target":
@@ -156,8 +168,16 @@ def only_present(one: Compared) -> Compared:
     return replace(of_items(one, one.present.all(dim=1)), present=None)
 
 
+def own_pairs(one: Compared) -> tuple[Compared, int]:
+    """A comparison without the items whose two views show different classes, which are no pair; and their number."""
+    if not one.relabelled:
+        return one, 0
+    kept = ~one.pairs.estranged
+    return of_items(one, kept), int((~kept).sum())
+
+
 def of_items(one: Compared, kept: torch.Tensor) -> Compared:
-    """A comparison of some of its items; `kept` (N,) bool."""
+    """A comparison of the items that are kept, (N,) bool."""
     masks = [mask[kept][:, kept] for mask in (one.pairs.positive, one.pairs.negative, one.pairs.ignored)]
     pairs = Pairs(masks[0], masks[1], masks[2], one.pairs.estranged[kept])
     present = None if one.present is None else one.present[kept]
@@ -188,18 +208,20 @@ def comparison_loss(term: ContrastTerm, one: Compared) -> tuple[torch.Tensor | N
         assert one.ids.target is not None
         loss, info = target_loss(criterion, reads, pairs, one.ids.target)
         return loss if info["anchors"] else None, info["skipped"]
-    if criterion.name == "nt-xent":
-        (first, second), ignored, lost = reads, pairs.ignored, 0
-        if one.relabelled:
-            # A window whose two views show different classes has no pair here, and nothing else to say.
-            kept = ~pairs.estranged
-            first, second, ignored = first[kept], second[kept], ignored[kept][:, kept]
-            lost = len(kept) - len(first)
-            if len(first) == 0:
-                return None, lost
-        score = partial(nt_xent_of_relation, term, ignore=ignored if term.relation == "same-sample" else None)
-        if term.pool == "hierarchical-max":
-            return criteria.hierarchical_max(score, first, second), lost
+    if isinstance(criterion, NTXent | InfoNCE):
+        one, lost = own_pairs(one)
+        first, second = one.reads
+        if len(first) == 0:
+            return None, lost
+        if isinstance(criterion, InfoNCE):
+            ignored, temperature = one.pairs.ignored, criterion.temperature
+            return criteria.info_nce(
+                first, second, temperature=temperature, symmetric=criterion.symmetric, ignore=ignored
+            ), lost
+        score = partial(nt_xent_of_relation, term, ignore=one.pairs.ignored if term.relation == "same-sample" else None)
+        if term.pool != "none":
+            to_one = term.pool == "hierarchical-max-to-one"
+            return criteria.hierarchical_max(score, first, second, to_one=to_one), lost
         return score(first, second), lost
     if criterion.name == "comet-id":
         group = one.ids.trial if term.relation == "same-trial" else one.ids.patient
@@ -262,20 +284,36 @@ def reordered(term: ContrastTerm, seq: torch.Tensor, time_index: torch.Tensor) -
     return seq.gather(1, time_index.argsort(dim=1)[..., None].expand_as(seq))
 
 
-def read_side(term: ContrastTerm, side: Side, latents: Sequence[Latents], projector: Projector) -> torch.Tensor:
-    """What a criterion takes of one side: its entries one after the other on the batch axis."""
+def read_side(
+    term: ContrastTerm, side: Side, latents: Sequence[Latents], projector: Projector | PerView, at: int
+) -> torch.Tensor:
+    """What a criterion takes of one side: its entries one after the other on the batch axis.
+
+    `at` is the step that ``read: step`` takes.
+    """
     parts = []
     for view, branch, device in side:
-        own = own_of(projector, branch, device) if isinstance(projector, Mapping) else projector
-        parts.append(read(term, latents[view].of(branch, device), own))
+        own = projector.projectors[view] if isinstance(projector, PerView) else projector
+        own = own_of(own, branch, device) if isinstance(own, Mapping) else own
+        parts.append(read(term, latents[view].of(branch, device), own, at))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def read(term: ContrastTerm, latents: Latents, projector: nn.Module | None) -> torch.Tensor:
-    """What a criterion takes: (B, L, D) for ``seq`` and for comet-id, which makes its own time courses; else (B, D)."""
-    out = latents.vec if term.read == "vec" else latents.seq
+def read(term: ContrastTerm, latents: Latents, projector: nn.Module | None, at: int = -1) -> torch.Tensor:
+    """What a criterion takes: (B, L, D) for ``seq`` and for comet-id, which makes its own time courses, (B, F, D) for
+    F frequencies; else (B, D)."""
+    out = latents.vec if term.read == "vec" else latents.seq[:, at] if term.read == "step" else latents.seq
     out = out if projector is None else projector(out)
+    if term.read in ("amplitude", "phase"):
+        return of_frequencies(out, term.read)
     return criteria.time_course(out) if term.read == "time-course" and term.criterion.name != "comet-id" else out
+
+
+def of_frequencies(seq: torch.Tensor, what: Literal["amplitude", "phase"]) -> torch.Tensor:
+    """Amplitude or phase (B, F, D) of each frequency of a sequence (B, L, D), of every feature by itself."""
+    with torch.autocast(seq.device.type, enabled=False):
+        spectrum = torch.fft.rfft(oriented(seq, "cosine"), dim=1)
+        return spectrum.abs() if what == "amplitude" else torch.atan2(spectrum.imag, spectrum.real + TINY)
 
 
 def nt_xent_of_relation(

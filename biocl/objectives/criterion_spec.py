@@ -23,6 +23,17 @@ class NTXent(Spec):
     """Similarities are divided by it."""
 
 
+class InfoNCE(Spec):
+    """InfoNCE: an item of one view finds its own key in the other, among all keys there and those of a queue."""
+
+    name: Literal["info-nce"]
+    """An item of the first view against all items of the second, in one direction (CPC, MoCo)."""
+    temperature: Positive = 0.1
+    """Similarities are divided by it."""
+    symmetric: bool = False
+    """Average with the direction from the second view to the first (the CLIP form)."""
+
+
 class SupCon(Spec):
     """Supervised contrast: every pair of the relation is positive."""
 
@@ -162,6 +173,6 @@ class CWCL(ByTarget):
 
 
 Criterion = Annotated[
-    NTXent | SupCon | CometId | MVInfoNCE | MVDHEL | Cocoa | ColloSSL | SupReMix | RankNContrast | CWCL,
+    NTXent | InfoNCE | SupCon | CometId | MVInfoNCE | MVDHEL | Cocoa | ColloSSL | SupReMix | RankNContrast | CWCL,
     Field(discriminator="name"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ from biocl.objectives.criterion_spec import ColloSSL
 from biocl.objectives.device_selection import POLICIES
 from biocl.objectives.head_spec import HeadTerm, ReconstructionTerm
 from biocl.objectives.heads import ForecastingHead, Shapes, build_heads, check_sight, fit_heads
+from biocl.objectives.memories import Keys, Queue
+from biocl.objectives.momentum import momentum_copy, uses_copy
 from biocl.objectives.projectors import build_projector
 from biocl.objectives.spec import Axis, ContrastTerm, ProjectorSpec, Term
 from biocl.signals.devices import devices_of
@@ -59,7 +61,14 @@ class Model(nn.Module):
         no device where one encoder reads all channels.
     hidden_dim : int or None
         Width of the hidden sequence that a mask ``at: hidden`` hides, None where there is none.
+    momentum : MomentumCopy or None
+        What encodes the keys of terms with ``keys: momentum``; it follows the encoder.
+    queues : ModuleDict
+        Keys of earlier steps, by the title of their term.
     """
+
+    FOLLOWING: ClassVar[tuple[str, ...]] = ("momentum.", "queues.")
+    """How entries of the state begin that follow training, and are themselves not trained or averaged."""
 
     def __init__(
         self,
@@ -88,6 +97,9 @@ class Model(nn.Module):
             assert not isinstance(spec, DualSpec | DevicesSpec)
             self.vec_dim = vec_dim(spec, self.encoder, n_times)
             self.branch_dims = {MAIN: (self.seq_dim, self.vec_dim)}
+            if self.encoder.parts:
+                widths = {name: part.stop - part.start for name, part in self.encoder.parts.items()}
+                self.branch_dims = {name: (w, self.vec_dim * w // self.seq_dim) for name, w in widths.items()}
         self.device_dims = self.encoder.device_dims if isinstance(self.encoder, DeviceEncoder) else {}
         # Which device each channel is of, where the encoder reads channels rather than devices.
         self.device_of_channel: list[int] | None = None
@@ -127,6 +139,15 @@ class Model(nn.Module):
             ),
         )
 
+        self.momentum = momentum_copy(self.encoder, self.projectors, terms or ())  # type: ignore[arg-type]
+        widths = {term.title: self.key_dim(term, projectors or {}) for term in uses_copy(terms or ())}
+        self.queues = nn.ModuleDict(
+            {
+                term.title: Queue(term.queue.size, widths[term.title])
+                for term in uses_copy(terms or ())
+                if term.queue is not None
+            }
+        )
         self.check_forecasts(n_chans, n_times)
 
     def check_forecasts(self, n_chans: int, n_times: int | None) -> None:
@@ -141,6 +162,26 @@ class Model(nn.Module):
     def there(self, present: torch.Tensor | None) -> torch.Tensor | None:
         """What is there of all that the encoder reads apart: devices (B, n_devices), or their channels."""
         return present if present is None or self.device_of_channel is None else present[:, self.device_of_channel]
+
+    def key_dim(self, term: ContrastTerm, projectors: Mapping[str, ProjectorSpec]) -> int:
+        """Width of the keys of a term with a momentum copy.
+
+        Raises
+        ------
+        UsageError
+            It makes several comparisons, and has keys for one.
+        """
+        compared = self.comparisons(term)
+        if len(compared) > 1:
+            raise UsageError(
+                f"The term {term.title} makes {len(compared)} comparisons, and has keys for one",
+                "terms",
+                "Name one branch and one device, each in a term of its own",
+            )
+        entry = compared[0][0][0]
+        if name := term.projector_of(entry.branch, entry.device):
+            return projectors[name].out_dim
+        return self.dims_of(entry)[0 if term.read == "step" else 1]
 
     def projected_dim(self, name: str, terms: Sequence[Term]) -> int:
         """Width of what a projector reads: steps of the sequence, or the pooled vector of all, a branch or a device."""
@@ -170,11 +211,29 @@ class Model(nn.Module):
             return self.branch_dims[entry.branch]
         return (self.seq_dim, self.vec_dim) if entry.device is None else self.device_dims[entry.device]
 
-    def projector_of(self, term: ContrastTerm) -> nn.Module | dict[str, nn.Module] | None:
-        """The projector of a term, or those of its branches."""
+    def projector_of(
+        self, term: ContrastTerm, among: nn.ModuleDict | None = None
+    ) -> nn.Module | dict[str, nn.Module] | None:
+        """The projector of a term, or those of its branches; of others by the same names where they are given."""
+        known = self.projectors if among is None else among
         if isinstance(term.project, dict):
-            return {branch: self.projectors[name] for branch, name in term.project.items()}
-        return self.projectors[term.project] if term.project else None
+            return {branch: known[name] for branch, name in term.project.items()}
+        return known[term.project] if term.project else None
+
+    def start_following(self) -> None:
+        """Make the momentum copy what is trained: before the first step, when weights were loaded perhaps."""
+        if self.momentum is not None:
+            self.momentum.start(self)
+
+    def follow(self, keys: Sequence[Mapping[str, Keys]]) -> None:
+        """After a step of the optimiser: the momentum copy follows, and queues take the keys of its micro-batches."""
+        for one in keys:
+            for title, new in one.items():
+                queue = self.queues[title]
+                assert isinstance(queue, Queue)
+                queue.push(new)
+        if self.momentum is not None:
+            self.momentum.follow(self)
 
     def fit_heads(self, *, aux: torch.Tensor | None = None, target: torch.Tensor | None = None) -> None:
         """Take from the training windows what heads scale by: see `biocl.objectives.heads.fit_heads`."""
@@ -188,22 +247,34 @@ class Model(nn.Module):
                 module.eval()
         return self
 
-    def trunk(self, view: View) -> torch.Tensor | Mapping[str, Any]:
-        """The encoder's sequence (B, L, D) of a view before dropout, or those of its branches and devices by name."""
-        if isinstance(self.encoder, Encoder):
-            return self.encoder(view.x, view.keep)
-        return self.encoder(view.x, view.keep, present=self.there(view.present))
+    def trunk(self, view: View, encoder: AnyEncoder | None = None) -> torch.Tensor | Mapping[str, Any]:
+        """The encoder's sequence (B, L, D) of a view before dropout, or those of its branches and devices by name.
 
-    def latents(self, trunk: torch.Tensor | Mapping[str, Any], view: View) -> Latents:
+        `encoder` is the momentum copy's where that is asked.
+        """
+        encoder = self.encoder if encoder is None else encoder
+        if isinstance(encoder, Encoder):
+            return encoder(view.x, view.keep)
+        return encoder(view.x, view.keep, present=self.there(view.present))
+
+    def latents(
+        self, trunk: torch.Tensor | Mapping[str, Any], view: View, encoder: AnyEncoder | None = None
+    ) -> Latents:
         """One dropout draw of a trunk; its `branches` are the latents of each branch, of the same draw."""
-        if not isinstance(self.encoder, Encoder):
+        encoder = self.encoder if encoder is None else encoder
+        if not isinstance(encoder, Encoder):
             assert not isinstance(trunk, torch.Tensor)
-            there = self.there(view.present)
-            return self.encoder.latents(trunk, training=self.training, valid=view.valid, present=there)
+            return encoder.latents(trunk, training=self.training, valid=view.valid, present=self.there(view.present))
         assert isinstance(trunk, torch.Tensor)
         assert not isinstance(self.spec, DualSpec | DevicesSpec)
-        valid = view.valid if self.encoder.steps_are_time else None
-        return read_out_of(self.spec, trunk, training=self.training, rectified=self.encoder.rectified, valid=valid)
+        return read_out_of(
+            self.spec,
+            trunk,
+            training=self.training,
+            rectified=encoder.rectified,
+            valid=view.valid if encoder.steps_are_time else None,
+            parts=encoder.parts,
+        )
 
     def forward(
         self, x: torch.Tensor, valid: torch.Tensor | None = None, present: torch.Tensor | None = None
@@ -253,6 +324,12 @@ def check_named(model: Model, term: ContrastTerm) -> None:
             )
         if axis == "device":
             check_policy(term, len(read))
+        if term.read != "vec" and not (isinstance(model.encoder, Encoder) and model.encoder.parts):
+            raise UsageError(
+                f"The term {term.title} reads the steps of a branch, and each branch of this encoder has its own",
+                "terms",
+                "Use read: vec, or encoder: {name: cost}, whose branches share them",
+            )
 
 
 def check_widths(model: Model, term: ContrastTerm, projectors: Mapping[str, ProjectorSpec]) -> None:
@@ -311,7 +388,9 @@ def refuse_steps_of_devices(terms: Sequence[Term]) -> None:
 def refuse_time_steps(terms: Sequence[Term]) -> None:
     """Refuse terms over time steps for an encoder that has none, or one alone."""
     for term in terms:
-        if not isinstance(term, HeadTerm) and term.relation == "same-time-step":
+        if not isinstance(term, HeadTerm) and (
+            term.relation == "same-time-step" or term.read in ("step", "amplitude", "phase")
+        ):
             raise UsageError(
                 f"The term {term.title} compares time steps, and this encoder does not give several",
                 "terms",

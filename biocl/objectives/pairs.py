@@ -13,7 +13,8 @@ import torch
 from biocl.objectives import relations
 from biocl.objectives.batch import Batch, Ids
 from biocl.objectives.comparisons import Comparison
-from biocl.objectives.spec import ContrastTerm
+from biocl.objectives.memories import Keys
+from biocl.objectives.spec import ContrastTerm, Ignored
 from biocl.views.view import View
 
 
@@ -91,27 +92,34 @@ def window_pairs(term: ContrastTerm, ids: Batch | Ids, shown: Sequence[Shown] = 
     alike = nothing
     if term.relation in ("same-trial", "same-patient"):
         alike = relations.same_id(ids.trial if term.relation == "same-trial" else ids.patient)
-    ignored = nothing.clone()
+    ignored = kept_apart(term.ignored, ids, ids)
     if term.relation == "near-target":
         assert ids.target is not None
         alike, unknown = relations.near(ids.target, term.near), ids.target.isnan()
         ignored |= unknown[:, None] | unknown[None]
         estranged = estranged | unknown
-    for kind in term.ignored:
-        match kind:
-            case "overlap":
-                ignored |= relations.overlap(ids.recording, ids.start, ids.length)
-            case "same-trial":
-                ignored |= relations.same_id(ids.trial)
-            case "same-patient":
-                ignored |= relations.same_id(ids.patient)
-            case "other-patient":
-                ignored |= ~relations.same_id(ids.patient)
-            case "label-change":
-                ignored |= changes & alike  # items of different classes may still be negatives
+    if "label-change" in term.ignored:
+        ignored |= changes & alike  # items of different classes may still be negatives
     ignored &= apart
     positive = alike & apart & ~ignored
     return Pairs(positive, apart & ~positive & ~ignored, ignored, estranged)
+
+
+def kept_apart(kinds: Sequence[Ignored], ids: Batch | Ids, others: Batch | Ids | Keys) -> torch.Tensor:
+    """Which of M others are neither alike nor apart from N, by where their windows come from: (N, M) bool."""
+    ignored = torch.zeros(len(ids.trial), len(others.trial), dtype=torch.bool, device=ids.trial.device)
+    for kind in kinds:
+        match kind:
+            case "overlap":
+                there = others.recording, others.start, others.length
+                ignored |= relations.overlap(ids.recording, ids.start, ids.length, there)
+            case "same-trial":
+                ignored |= relations.same_id(ids.trial, others.trial)
+            case "same-patient":
+                ignored |= relations.same_id(ids.patient, others.patient)
+            case "other-patient":
+                ignored |= ~relations.same_id(ids.patient, others.patient)
+    return ignored
 
 
 def label_changes(shown: Sequence[Shown], size: int) -> torch.Tensor:

@@ -44,18 +44,25 @@ def near(target: Tensor, most: float) -> Tensor:
     return (target[:, None] - target[None, :]).abs() <= most + torch.maximum(rounding[:, None], rounding[None, :])
 
 
-def overlap(recording: Tensor, start: Tensor, length: Tensor) -> Tensor:
+def overlap(
+    recording: Tensor,
+    start: Tensor,
+    length: Tensor,
+    others: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
     """Whether two windows share at least one step of one recording (each overlaps itself).
 
     Parameters
     ----------
     recording, start, length : int Tensor, shape (N,)
         Recording, first step and number of steps of each window.
+    others : three int Tensors, shape (M,), optional
+        The same of the columns; the rows themselves by default.
 
     Returns
     -------
-    bool Tensor, shape (N, N)
+    bool Tensor, shape (N, M)
     """
-    stop = start + length
-    meet = (start[:, None] < stop[None, :]) & (start[None, :] < stop[:, None])
-    return same_id(recording) & meet
+    there, begin, extent = (recording, start, length) if others is None else others
+    meet = (start[:, None] < (begin + extent)[None, :]) & (begin[None, :] < (start + length)[:, None])
+    return same_id(recording, there) & meet

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, Criterion
+from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, Criterion, InfoNCE
 from biocl.objectives.head_spec import (
     FORMS,
     ClassificationTerm,
@@ -41,6 +41,13 @@ DEFAULT_IGNORE: dict[Relation, tuple[Ignored, ...]] = {
 LABELS = {"label-change"}  # the one kind that same-time-step heeds: it leaves the whole window out
 
 
+class QueueSpec(Spec):
+    """Keys of earlier steps."""
+
+    size: Width = 512
+    """How many are kept, the newest; each is a negative, unless the term ignores the pair."""
+
+
 class ContrastTerm(Spec):
     """One contrastive summand of the loss."""
 
@@ -69,11 +76,14 @@ class ContrastTerm(Spec):
     all pairs, and are logged by it."""
     criterion: Criterion
     """The formula that scores positives against negatives."""
-    read: Literal["seq", "vec", "time-course"] = "vec"
-    """What is compared: seq step by step, vec the pooled latents, time-course the mean over features of the
-    cosine between time courses (COMET's released id loss)."""
-    pool: Literal["none", "hierarchical-max"] = "none"
-    """hierarchical-max averages the criterion over resolutions halved by max-pooling (TS2Vec)."""
+    read: Literal["seq", "vec", "step", "time-course", "amplitude", "phase"] = "vec"
+    """What is compared: seq step by step, vec the pooled latents, step one step of the sequence, the same for all
+    windows and views, drawn anew at every use, time-course the mean over features of the cosine between time courses
+    (COMET's released id loss), amplitude and phase those of each frequency of the steps, which have unit length before
+    (CoST)."""
+    pool: Literal["none", "hierarchical-max", "hierarchical-max-to-one"] = "none"
+    """hierarchical-max averages the criterion over resolutions halved by max-pooling, down to two steps (COMET);
+    hierarchical-max-to-one down to a single one (TS2Vec)."""
     project: str | dict[str, str] | None = None
     """Name of the projector between latents and criterion, or {branch: name} for one of each branch's own, {device:
     name} for one of each device's."""
@@ -83,6 +93,13 @@ class ContrastTerm(Spec):
     of which one view was relabelled (reflected) and that now show different or unknown classes."""
     redraw_dropout: bool = False
     """Draw the dropout after the shared trunk anew for each use in this term."""
+    keys: Literal["trained", "momentum"] = "trained"
+    """Who says what the second view is: the encoder that is trained, or momentum: a copy of it and of the projector
+    that follows slowly and gets no gradient (MoCo)."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Share of itself that the copy keeps at every step of the optimiser (keys: momentum)."""
+    queue: QueueSpec | None = None
+    """Negatives beside those of the batch: keys of earlier training steps (keys: momentum). Default: none."""
     weight: Weight = 1.0
     """Factor of this summand, a number or {from: 1, to: 0, over: 0.5}; 0 removes the term and the passes that only it
     needs."""
@@ -126,10 +143,18 @@ class ContrastTerm(Spec):
         """Name of the projector of a branch or device, or of what all say together."""
         return own_of(self.project, branch, device) if isinstance(self.project, dict) else self.project
 
+    @property
+    def projectors(self) -> list[str]:
+        """Names of the projectors that are used."""
+        return list(self.project.values()) if isinstance(self.project, dict) else [self.project] if self.project else []
+
     @model_validator(mode="after")
     def _compares_something(self) -> ContrastTerm:
-        if self.reads_apart and self.read != "vec":
-            raise ValueError("branches and devices have steps of their own, so terms that read them need read: vec")
+        one_branch = len(self.branches or ()) == 1 and self.across == "view" and not self.stack and not self.devices
+        if self.reads_apart and self.read != "vec" and not one_branch:
+            raise ValueError(
+                "branches and devices have steps of their own, so terms that read them need read: vec, or one branch"
+            )
         if self.across in self.stack or len(set(self.stack)) < len(self.stack):
             raise ValueError(
                 f"stack: {', '.join(self.stack)} does not go with across: {self.across}: name others, each once"
@@ -137,7 +162,8 @@ class ContrastTerm(Spec):
         for key in ("views", "branches", "devices"):
             named = getattr(self, key) or []
             twice = [name for name in named if named.count(name) > 1]
-            drawn_twice = key == "views" and self.across == "view" and len(named) == 2 and self.redraw_dropout
+            drawn_twice = key == "views" and self.across == "view" and len(named) == 2
+            drawn_twice = drawn_twice and (self.redraw_dropout or self.keys == "momentum")
             if twice and not drawn_twice:
                 how = "give two names, or redraw_dropout: true to two alone" if key == "views" else "name it once"
                 raise ValueError(f"{key} names {twice[0]} twice, which is one draw: {how}")
@@ -154,8 +180,8 @@ class ContrastTerm(Spec):
     def _fits(self) -> ContrastTerm:
         if self.relation == "same-time-step" and self.read != "seq":
             raise ValueError("relation same-time-step compares steps, so it needs read: seq")
-        if self.pool == "hierarchical-max" and self.read != "seq":
-            raise ValueError("pool: hierarchical-max needs read: seq")
+        if self.pool != "none" and self.read != "seq":
+            raise ValueError(f"pool: {self.pool} needs read: seq")
         if isinstance(self.criterion, AtOnce):
             if self.relation != "same-sample" or self.read != "vec" or self.stack or self.pool != "none":
                 raise ValueError(
@@ -166,6 +192,11 @@ class ContrastTerm(Spec):
                 raise ValueError("collossl chooses among devices: it needs across: device")
             if self.across == "view" and len(self.views) < 2:
                 raise ValueError(f"{self.criterion.name} needs two views, or across: device")
+        elif isinstance(self.criterion, InfoNCE):
+            if self.relation != "same-sample" or self.read not in ("vec", "step"):
+                raise ValueError("info-nce compares windows: it needs relation same-sample, and read: vec or step")
+            if self.across == "view" and len(self.views) < 2:
+                raise ValueError("info-nce needs two views")
         elif self.criterion.name == "nt-xent":
             if self.relation not in ("same-time-step", "same-sample"):
                 raise ValueError(
@@ -181,8 +212,8 @@ class ContrastTerm(Spec):
                 raise ValueError("near-target needs read: vec and one of sup-con, supremix, rnc, cwcl")
         elif self.relation not in ("same-trial", "same-patient"):
             raise ValueError(f"{self.criterion.name} needs relation same-trial or same-patient")
-        elif self.read == "seq":
-            raise ValueError(f"{self.criterion.name} needs read: vec or read: time-course")
+        elif self.read not in ("vec", "step", "time-course"):
+            raise ValueError(f"{self.criterion.name} needs read: vec, step or time-course")
         if self.near > 0 and self.relation != "near-target":
             raise ValueError("near is the largest difference of targets: it needs relation near-target")
         named = set(self.ignore or ())
@@ -190,6 +221,22 @@ class ContrastTerm(Spec):
             raise ValueError("ignore does not act here: comet-id and same-time-step score every pair")
         if self.criterion.name == "comet-id" and (len(self.views) != 2 or self.read != "time-course"):
             raise ValueError("comet-id needs two views and read: time-course")
+        return self
+
+    @model_validator(mode="after")
+    def _remembers(self) -> ContrastTerm:
+        if self.keys == "trained":
+            if self.queue is not None:
+                raise ValueError("a queue holds keys of a momentum copy: set keys: momentum")
+            return self
+        if not isinstance(self.criterion, InfoNCE) or self.across != "view" or len(self.views) != 2 or self.stack:
+            raise ValueError("keys: momentum needs criterion info-nce and two views, across view and without stack")
+        if len(self.branches or ["one"]) > 1 or len(self.devices or ["one"]) > 1:
+            raise ValueError("keys: momentum reads one branch or device, or what all say together")
+        if self.criterion.symmetric or self.anchor not in (None, self.views[0]):
+            raise ValueError("keys: momentum has one direction: the first view is the query")
+        if self.label is not None and "." in self.label:
+            raise ValueError("the label of a term with keys: momentum has no dot")
         return self
 
 

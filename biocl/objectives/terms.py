@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -12,7 +12,9 @@ from biocl.objectives.batch import Batch
 from biocl.objectives.contrast import contrast_loss
 from biocl.objectives.head_spec import HeadTerm
 from biocl.objectives.heads import head_loss
+from biocl.objectives.memories import Keys, Queue
 from biocl.objectives.model import Model
+from biocl.objectives.momentum import momentum_loss, uses_copy
 from biocl.objectives.spec import Term
 from biocl.objectives.weight_spec import Ramp, acts, weight_at
 from biocl.views.make import make_view
@@ -23,15 +25,17 @@ from biocl.views.view import View
 
 @dataclass(frozen=True)
 class StepLoss:
-    """The loss of one step: `total` carries the graph, the others are plain numbers for the log.
+    """The loss of one step: `total` carries the graph, `terms`, `counts` and `weights` are plain numbers for the log.
 
-    `weights` are those that change in the course of training.
+    `weights` are those that change in the course of training; `keys` are for the queues of terms with a momentum copy,
+    by title, see `Model.follow`.
     """
 
     total: torch.Tensor
     terms: dict[str, float]
     counts: dict[str, int]
     weights: dict[str, float]
+    keys: dict[str, Keys] = field(default_factory=dict)
 
 
 def acting(terms: Sequence[Term]) -> list[Term]:
@@ -42,6 +46,21 @@ def acting(terms: Sequence[Term]) -> list[Term]:
 def needed_views(terms: Sequence[Term]) -> list[str]:
     """Names of the views that acting terms read, each once, in order of first mention."""
     return list(dict.fromkeys(name for term in acting(terms) for name in term.views))
+
+
+def encoded_views(terms: Sequence[Term]) -> list[str]:
+    """Names of the views that the trained encoder reads: all but keys of a momentum copy."""
+    return list(dict.fromkeys(name for term in acting(terms) for name in own_views(term)))
+
+
+def key_views(terms: Sequence[Term]) -> list[str]:
+    """Names of the views that the momentum copy reads."""
+    return list(dict.fromkeys(term.views[1] for term in uses_copy(acting(terms))))
+
+
+def own_views(term: Term) -> list[str]:
+    """Those of a term's views that the trained encoder reads for it."""
+    return term.views[:1] if uses_copy([term]) else term.views
 
 
 def make_views(
@@ -101,17 +120,19 @@ def step_loss(
     StepLoss
     """
     trunks = {}
-    for name in needed_views(terms):
+    for name in encoded_views(terms):
         seed_dropout(f"inside {name}")
         trunks[name] = model.trunk(views[name])
     shared: dict[str, Latents] = {}
-    for name in dict.fromkeys(name for term in acting(terms) if shares_dropout(term) for name in term.views):
+    for name in dict.fromkeys(name for term in acting(terms) if shares_dropout(term) for name in own_views(term)):
         seed_dropout(name)
         shared[name] = model.latents(trunks[name], views[name])
+    copied = copy_latents(model, views, terms, seed_dropout)
     total = torch.zeros((), device=batch.x.device)
     values: dict[str, float] = {}
     counts: dict[str, int] = {}
     weights: dict[str, float] = {}
+    keys: dict[str, Keys] = {}
     for term in acting(terms):
         seed_dropout(f"term {term.title}")
         if isinstance(term, HeadTerm):
@@ -120,11 +141,22 @@ def step_loss(
             loss = torch.stack(per_view).mean()
         else:
             drawn = [
-                model.latents(trunks[name], views[name]) if term.redraw_dropout else shared[name] for name in term.views
+                model.latents(trunks[name], views[name]) if term.redraw_dropout else shared[name]
+                for name in own_views(term)
             ]
-            loss, skipped = contrast_loss(
-                term, drawn, batch, model.projector_of(term), [views[name] for name in term.views], signal
-            )
+            read = [views[name] for name in term.views]
+            projector = model.projector_of(term)
+            if term.keys == "momentum":
+                assert model.momentum is not None
+                drawn.append(copied[term.views[1]])
+                projectors = (projector, model.projector_of(term, model.momentum.projectors))
+                queue = model.queues[term.title] if term.queue is not None else None
+                assert queue is None or isinstance(queue, Queue)
+                loss, skipped, new = momentum_loss(term, drawn, batch, projectors, read, queue)
+                if queue is not None:
+                    keys[term.title] = new
+            else:
+                loss, skipped = contrast_loss(term, drawn, batch, projector, read, signal)
             if skipped:
                 counts[f"{term.title}/skipped"] = skipped
         values[term.title] = float(loss.detach())
@@ -132,7 +164,23 @@ def step_loss(
         if isinstance(term.weight, Ramp):
             weights[f"{term.title}/weight"] = weight
         total = total + weight * loss
-    return StepLoss(total, values, counts, weights)
+    return StepLoss(total, values, counts, weights, keys)
+
+
+@torch.no_grad()
+def copy_latents(
+    model: Model, views: Mapping[str, View], terms: Sequence[Term], seed_dropout: Callable[[str], None]
+) -> dict[str, Latents]:
+    """What the momentum copy says of the views that it reads, with dropout of its own."""
+    found = {}
+    for name in key_views(terms):
+        assert model.momentum is not None
+        encoder = model.momentum.encoder
+        seed_dropout(f"inside {name}, momentum")
+        trunk = model.trunk(views[name], encoder)
+        seed_dropout(f"{name}, momentum")
+        found[name] = model.latents(trunk, views[name], encoder)
+    return found
 
 
 def shares_dropout(term: Term) -> bool:

@@ -26,11 +26,13 @@ def update_average(
     n_averaged: int,
     weights: Mapping[str, torch.Tensor],
     step: int,
+    copied: tuple[str, ...] = (),
 ) -> int:
     """Take the weights after optimiser step `step` (counted from 1) into `average`, in place.
 
     Uniform: ``avg += (w - avg) / (n + 1)``. EMA: ``avg += (1 - decay) (w - avg)``. Before the burn-in ends
-    the average follows the weights. Integer entries (batch-norm counters) are copied.
+    the average follows the weights. Integer entries (batch-norm counters) are copied, and those whose names begin as
+    `copied` says.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def update_average(
         share = 1.0 - spec.decay
     for name, value in weights.items():
         target = average[name]
-        if share == 1.0 or not target.is_floating_point():
+        if share == 1.0 or not target.is_floating_point() or name.startswith(copied):
             target.copy_(value)
         else:
             target.lerp_(value.detach(), share)

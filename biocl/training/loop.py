@@ -16,6 +16,7 @@ import torch
 
 from biocl.errors import DataError, Interrupted, UsageError
 from biocl.objectives.batch import Batch
+from biocl.objectives.memories import Keys
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
 from biocl.objectives.terms import make_views, step_loss
@@ -162,7 +163,9 @@ def fit(
             done = at.step / n_steps
             metrics = train_step(model, task, spec, optimiser, batches, at, seed=seed, device=device, done=done)
             at.step += 1
-            at.n_averaged = update_average(spec.average, at.average, at.n_averaged, model.state_dict(), at.step)
+            at.n_averaged = update_average(
+                spec.average, at.average, at.n_averaged, model.state_dict(), at.step, model.FOLLOWING
+            )
             if at.step % spec.log_every == 0 or at.step == n_steps:
                 mean_loss = at.loss_sum / at.loss_count
                 on_log(
@@ -206,6 +209,7 @@ def train_step(
     """One optimiser step over ``spec.accumulate`` micro-batches; negatives stay inside a micro-batch."""
     optimiser.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
+    keys: list[dict[str, Keys]] = []
     total = 0.0
     generator = torch.Generator(device=device)
     for micro in range(spec.accumulate):
@@ -250,6 +254,7 @@ def train_step(
             )
         (loss.total / spec.accumulate).backward()
         total += value / spec.accumulate
+        keys.append(loss.keys)
         for name, number in (loss.terms | loss.counts | loss.weights).items():
             sums[name] = sums.get(name, 0.0) + number / spec.accumulate
     metrics: Metrics = {"loss": total, **sums}
@@ -257,6 +262,7 @@ def train_step(
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
         metrics["grad_norm"] = float(norm)
     optimiser.step()
+    model.follow(keys)
     at.loss_sum += total
     at.loss_count += 1
     return metrics
@@ -265,6 +271,7 @@ def train_step(
 def begin(model: Model, spec: TrainSpec, optimiser: torch.optim.Optimizer, resume: Checkpoint | None) -> Progress:
     """Progress at the start, or where `resume` stopped, with model and optimiser loaded."""
     if resume is None:
+        model.start_following()
         average, counted = start_average(spec.average, model.state_dict())
         return Progress(n_averaged=counted, average=average)
     model.load_state_dict(resume.weights)

@@ -11,10 +11,12 @@ from torch import Tensor
 from biocl.objectives.criteria.scores import attached_zero
 
 
-def hierarchical_max(criterion: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor) -> Tensor:
+def hierarchical_max(
+    criterion: Callable[[Tensor, Tensor], Tensor], z1: Tensor, z2: Tensor, *, to_one: bool = False
+) -> Tensor:
     """The mean of a criterion over resolutions, each half of the one before by max-pooling two steps.
 
-    An odd last step is dropped. A single step is never scored: 300 steps have 8 resolutions (300, 150,
+    An odd last step is dropped. A single step is not scored, unless asked for: 300 steps have 8 resolutions (300, 150,
     75, 37, 18, 9, 4, 2), 12 have 3, and one step has none and gives a zero attached to the graph.
 
     Parameters
@@ -22,6 +24,8 @@ def hierarchical_max(criterion: Callable[[Tensor, Tensor], Tensor], z1: Tensor, 
     criterion : callable
         ``(z1, z2) -> scalar`` on ``(B, T, D)``.
     z1, z2 : Tensor, shape (B, T, D)
+    to_one : bool
+        The single step that the last halving leaves is one more resolution.
 
     Returns
     -------
@@ -29,10 +33,10 @@ def hierarchical_max(criterion: Callable[[Tensor, Tensor], Tensor], z1: Tensor, 
 
     References
     ----------
-    Yue et al. 2022, TS2Vec, which also adds the single step; COMET does not.
+    Yue et al. 2022, TS2Vec, which goes down to one; COMET does not.
     """
     losses = []
-    while z1.shape[1] > 1:
+    while z1.shape[1] > (0 if to_one else 1):
         losses.append(criterion(z1, z2))
         z1, z2 = halved(z1), halved(z2)
     return torch.stack(losses).mean() if losses else attached_zero(z1, z2)
