@@ -178,8 +178,9 @@ def describe_term(
         case "same-time-step":
             per_anchor = (1.0, float(2 * n_steps - 2))
         case "same-sample" if isinstance(term.criterion, InfoNCE):
-            # Those of the batch; a queue that is full adds its own, but for what the term ignores.
-            kept = term.queue.size if term.queue is not None else 0
+            # A full queue adds the share of its keys that are negatives in the batch, so far as one batch tells.
+            kept = float(term.queue.size) if term.queue is not None else 0.0
+            kept *= negatives / max(1, len(batch.label) - 1)
             estranged = float(torch.cat([pairs.estranged for pairs in found]).float().mean())
             per_anchor = (1 - estranged, negatives + kept)
         case "same-sample":
