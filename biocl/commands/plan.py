@@ -27,7 +27,7 @@ from biocl.objectives.batch import Batch
 from biocl.objectives.by_target import partners
 from biocl.objectives.comparisons import Comparison
 from biocl.objectives.contradictions import contradictions
-from biocl.objectives.criterion_spec import AtOnce, InfoNCE
+from biocl.objectives.criterion_spec import AtOnce, CroSSL, Focal, InfoNCE, has_negatives
 from biocl.objectives.model import Model
 from biocl.objectives.pairs import pairs_of_sides
 from biocl.objectives.spec import ContrastTerm, Term
@@ -171,8 +171,15 @@ def describe_term(
         target = batch.ids.repeated(len(compared[0][0])).target
         assert target is not None
         return {**head, **partners(term.criterion, found[0], target)}
-    negatives = mean_count([pairs.negative for pairs in found])
+    negatives = mean_count([pairs.negative for pairs in found]) if has_negatives(term.criterion) else 0.0
     match term.relation:
+        case _ if isinstance(term.criterion, CroSSL):
+            per_anchor = (1.0, negatives)  # the other mask's
+        case _ if isinstance(term.criterion, Focal):
+            per_anchor = (
+                len(compared[0]) / 2,
+                negatives,
+            )  # other devices, its other view
         case _ if isinstance(term.criterion, AtOnce):
             per_anchor = (float(len(compared[0]) - 1), negatives)
         case "same-time-step":

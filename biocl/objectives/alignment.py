@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from biocl.encoders.latents import Latents
 from biocl.objectives.batch import Batch
 from biocl.objectives.contrast import Compared, Projector, only_present, reads_of
-from biocl.objectives.criteria import time_course
+from biocl.objectives.criteria import shared_private, time_course
+from biocl.objectives.criterion_spec import Focal
 from biocl.objectives.pairs import Pairs
 from biocl.objectives.spec import ContrastTerm
 from biocl.views.view import View
@@ -45,7 +46,7 @@ def alignment(
     found = [
         cosines(term, two.reads, two.pairs)
         for one in reads_of(term, latents, batch, projector, views)
-        for two in two_by_two(one)
+        for two in two_by_two(term, one)
         if len(two.reads[0])
     ]
     sides = [[pair[i] for pair in found if pair[i] == pair[i]] for i in range(2)]
@@ -53,16 +54,34 @@ def alignment(
     return positive, negative
 
 
-def two_by_two(one: Compared) -> list[Compared]:
-    """The sides of a comparison in pairs, where a criterion reads them all at once, of the items that have both."""
+def two_by_two(term: ContrastTerm, one: Compared) -> list[Compared]:
+    """The sides of a comparison in pairs, where a criterion reads them all at once, of the items that have both.
+
+    Of FOCAL's, the halves that it holds together: shared ones of two devices, private ones of two views.
+    """
+    if isinstance(term.criterion, Focal):
+        return halves_two_by_two(one)
     if len(one.reads) < 2 or (len(one.reads) == 2 and one.present is None):
         return [one]
     found = []
     for i, j in combinations(range(len(one.reads)), 2):
-        present = None if one.present is None else one.present[:, [i, j]]
-        two = replace(one, reads=[one.reads[i], one.reads[j]], present=present)
-        found.append(two if present is None else only_present(two))
+        found.append(pair_of(one, one.reads, i, j))
     return found
+
+
+def halves_two_by_two(one: Compared) -> list[Compared]:
+    """Shared halves of every two devices in each view, and private halves of each device in both views."""
+    shared, private = zip(*(shared_private(read) for read in one.reads), strict=True)
+    n = len(one.reads) // 2
+    of_devices = [pair_of(one, shared, at + i, at + j) for at in (0, n) for i, j in combinations(range(n), 2)]
+    return of_devices + [pair_of(one, private, i, n + i) for i in range(n)]
+
+
+def pair_of(one: Compared, reads: Sequence[torch.Tensor], i: int, j: int) -> Compared:
+    """Two of the sides, of the items that have both."""
+    present = None if one.present is None else one.present[:, [i, j]]
+    two = replace(one, reads=[reads[i], reads[j]], present=present)
+    return two if present is None else only_present(two)
 
 
 def cosines(term: ContrastTerm, reads: Sequence[torch.Tensor], pairs: Pairs) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from biocl.errors import UsageError
 from biocl.objectives import criteria
 from biocl.objectives.batch import Ids
-from biocl.objectives.criterion_spec import AtOnce, Cocoa, ColloSSL, MVInfoNCE
+from biocl.objectives.criterion_spec import AtOnce, Cocoa, ColloSSL, CroSSL, Focal, Gram, MVInfoNCE
 from biocl.objectives.device_selection import (
     Choice,
     choose,
@@ -20,6 +20,7 @@ from biocl.objectives.device_selection import (
     mmd_to_anchor,
 )
 from biocl.objectives.misaligned import misaligned
+from biocl.objectives.pairs import sequences_of
 from biocl.signals.devices import devices_of
 from biocl.views.signal import SignalInfo
 
@@ -46,6 +47,103 @@ def at_once_loss(criterion: AtOnce, z: Tensor, *, present: Tensor | None, ignore
     if isinstance(criterion, Cocoa):
         return criteria.cocoa(z, temperature=temperature, present=present, ignore=ignore)
     return criteria.mv_dhel(z, temperature=temperature, present=present, ignore=ignore)
+
+
+def gram_loss(
+    criterion: Gram, z: Tensor, names: Sequence[str], *, anchor: str | None, present: Tensor | None, ignore: Tensor
+) -> Loss:
+    """GRAM's loss with an anchor among the `names` of the entries, or the mean over every entry as the anchor.
+
+    Parameters are those of `at_once_loss` and `collossl_loss`.
+
+    Raises
+    ------
+    UsageError
+        The entries have fewer features than there are entries, so that every volume is 0.
+    """
+    n_entries, _, dim = z.shape
+    if dim < n_entries:
+        raise UsageError(
+            f"The volume of {n_entries} vectors of {dim} features is always 0, and gram has nothing to learn from it",
+            "terms",
+            "Use wider latents or a wider projector, fewer views or devices, or mv-infonce",
+        )
+    return criteria.gram(
+        z,
+        temperature=criterion.temperature,
+        smoothing=criterion.smoothing,
+        anchor=None if anchor is None else list(names).index(anchor),
+        companion=criterion.companion,
+        present=present,
+        ignore=ignore,
+    )
+
+
+def focal_loss(criterion: Focal, z: Tensor, *, ids: Ids, present: Tensor | None, ignore: Tensor) -> Loss:
+    """FOCAL's loss of the devices in a first view, and after them of the same devices in a second.
+
+    Parameters
+    ----------
+    criterion : Focal
+    z : Tensor, shape (2 * V, B, D)
+    ids : Ids
+        Whose trials or recordings are the sequences.
+    present : bool Tensor, shape (B, 2 * V), optional
+        A device is read where it is there in both views.
+    ignore : bool Tensor, shape (B, B)
+
+    Raises
+    ------
+    UsageError
+        The latents have an odd number of features.
+    """
+    if z.shape[2] % 2:
+        raise UsageError(
+            f"focal cuts what a device says into two halves, and it has {z.shape[2]} features",
+            "terms",
+            "Use an even width of the encoder, or project: NAME with an even out_dim",
+        )
+    first, second = z.chunk(2)
+    return criteria.focal(
+        first,
+        second,
+        sequences_of(criterion, ids) if criterion.ranking else None,
+        weights=(criterion.shared, criterion.private, criterion.orthogonality, criterion.ranking),
+        temperature=criterion.temperature,
+        margin=criterion.margin,
+        present=None if present is None else torch.stack(present.chunk(2, dim=1)).all(dim=0),
+        ignore=ignore,
+    )
+
+
+def crossl_loss(criterion: CroSSL, z: Tensor, join: Callable[[Tensor], Tensor], *, present: Tensor | None) -> Loss:
+    """CroSSL's loss of devices that `join` makes one of.
+
+    The masks come from torch's global stream, which the training loop seeds for each term and step.
+
+    Parameters
+    ----------
+    criterion : CroSSL
+    z : Tensor, shape (V, B, D)
+    join : callable
+        From the aggregate, (B, D) or (B, V * D), to what is compared.
+    present : bool Tensor, shape (B, V), optional
+    """
+    draws = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    there = torch.ones((z.shape[1], z.shape[0]), dtype=torch.bool) if present is None else present.cpu()
+    if criterion.hide == "devices":
+        keep = criteria.device_masks(there, generator=draws, coverage=criterion.coverage)
+    else:
+        keep = criteria.entry_masks(there, z.shape[2], generator=draws, coverage=criterion.coverage)
+    return criteria.masked_aggregation(
+        z,
+        keep.to(z.device),
+        join,
+        how=criterion.join,
+        invariance=criterion.invariance,
+        variance=criterion.variance,
+        covariance=criterion.covariance,
+    )
 
 
 def collossl_loss(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations, product
 from typing import Any, NamedTuple, TypeVar
 
-from biocl.objectives.criterion_spec import AtOnce
+from biocl.objectives.criterion_spec import AtOnce, Focal
 from biocl.objectives.spec import ContrastTerm
 
 
@@ -50,6 +50,7 @@ def comparisons(term: ContrastTerm, branches: Sequence[str], devices: Sequence[s
     that reads all at once has them in one comparison::
 
         across: device, views [a], criterion mv-dhel                     ap | aq | ar
+        across: device, views [a, b], criterion focal                    ap | aq | ar | bp | bq | br
 
     A branch belongs to a device, so that of an encoder with both (branches p and q, devices 1 and 2) all devices are
     read wherever branches are; a term across device that names no branch compares what the branches say together::
@@ -79,11 +80,17 @@ def comparisons(term: ContrastTerm, branches: Sequence[str], devices: Sequence[s
 
     stacked = cells([name for name in axes if name in term.stack])
     alone = cells([name for name in axes if name not in term.stack])
-    return [
+    found = [
         tuple(tuple(Entry(**{**own, **more, term.across: value}) for more in stacked) for value in group)
         for group in groups
         for own in alone
     ]
+    if not isinstance(term.criterion, Focal):
+        return found
+    at_once: dict[str | None, list[Side]] = {}  # the devices of all views together
+    for sides in found:
+        at_once.setdefault(sides[0][0].branch, []).extend(sides)
+    return [tuple(sides) for sides in at_once.values()]
 
 
 def pairs_of(values: Sequence[T], anchor: T | None) -> list[tuple[T, ...]]:

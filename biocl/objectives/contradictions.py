@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
 
 from biocl.objectives.batch import Batch
 from biocl.objectives.comparisons import Comparison, comparisons
+from biocl.objectives.criterion_spec import has_negatives
 from biocl.objectives.pairs import Pairs, pairs_of_sides
 from biocl.objectives.spec import ContrastTerm
 from biocl.views.view import View
@@ -86,6 +87,8 @@ def term_pairs(
     total = TermPairs(nothing, nothing.clone(), {}, {})
     for sides in comparisons(term, branches, devices):
         pairs, _, _ = pairs_of_sides(term, sides, batch, [views[name] for name in term.views] if views else ())
+        if not has_negatives(term.criterion):
+            pairs = replace(pairs, negative=torch.zeros_like(pairs.negative))
         add_pairs(total, term, sides, pairs, size)
     total.positive.fill_diagonal_(False)
     total.negative.fill_diagonal_(False)

@@ -13,12 +13,12 @@ from torch import nn
 from biocl.encoders.latents import Latents
 from biocl.errors import UsageError
 from biocl.objectives import criteria
-from biocl.objectives.at_once import at_once_loss, collossl_loss
+from biocl.objectives.at_once import at_once_loss, collossl_loss, crossl_loss, focal_loss, gram_loss
 from biocl.objectives.batch import Batch, Ids
 from biocl.objectives.by_target import target_loss
 from biocl.objectives.comparisons import Comparison, Side, comparisons
 from biocl.objectives.criteria.scores import attached_zero, oriented
-from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, InfoNCE, NTXent
+from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, CroSSL, Focal, Gram, InfoNCE, NTXent
 from biocl.objectives.pairs import Pairs, pairs_of_sides
 from biocl.objectives.spec import ContrastTerm, own_of
 from biocl.views.signal import SignalInfo
@@ -98,7 +98,7 @@ def contrast_loss(
     for one in found:
         if isinstance(term.criterion, AtOnce):
             x = views[one.view].x if views else batch.x
-            loss, lost = loss_at_once(term, one, list(latents[0].devices), x, signal)
+            loss, lost = loss_at_once(term, one, compared_names(term, latents[0]), x, signal, projector)
         else:
             loss, lost = comparison_loss(term, one) if len(one.reads[0]) else (None, 0)
         skipped += lost
@@ -136,7 +136,7 @@ def reads_of(
     branches = list(latents[0].of(device=devices[0] if devices else None).branches)
     for sides in comparisons(term, branches, devices):
         pairs, ids, relabelled = pairs_of_sides(term, sides, batch, views)
-        reads = [read_side(term, side, ordered, projector, at) for side in sides]
+        reads = [read_side(term, side, ordered, None if term.joins else projector, at) for side in sides]
         there = presence(sides, views, devices)
         one = Compared(reads, pairs, ids, relabelled, there, sides[0][0].view)
         if term.relation == "near-target":
@@ -184,19 +184,38 @@ def of_items(one: Compared, kept: torch.Tensor) -> Compared:
     return replace(one, reads=[side[kept] for side in one.reads], pairs=pairs, ids=one.ids.where(kept), present=present)
 
 
+def compared_names(term: ContrastTerm, latents: Latents) -> list[str]:
+    """The views, branches or devices that a term compares."""
+    devices = list(latents.devices)
+    if term.across == "branch":
+        return term.branches or list(latents.of(device=devices[0] if devices else None).branches)
+    return term.views if term.across == "view" else term.devices or devices
+
+
 def loss_at_once(
-    term: ContrastTerm, one: Compared, devices: Sequence[str], x: torch.Tensor, signal: SignalInfo | None
+    term: ContrastTerm,
+    one: Compared,
+    names: Sequence[str],
+    x: torch.Tensor,
+    signal: SignalInfo | None,
+    projector: Projector,
 ) -> tuple[torch.Tensor | None, int]:
     """The criterion of a comparison of all entries at once, None if no window has a pair; and how many had none."""
-    criterion, z = term.criterion, torch.stack(one.reads)
+    criterion, z, ignore = term.criterion, torch.stack(one.reads), one.pairs.ignored
     if isinstance(criterion, ColloSSL):
-        names = term.devices or devices
         loss, info = collossl_loss(
             criterion, z, names, anchor=term.anchor, ids=one.ids, present=one.present, x=x, signal=signal
         )
+    elif isinstance(criterion, Gram):
+        loss, info = gram_loss(criterion, z, names, anchor=term.anchor, present=one.present, ignore=ignore)
+    elif isinstance(criterion, Focal):
+        loss, info = focal_loss(criterion, z, ids=one.ids, present=one.present, ignore=ignore)
+    elif isinstance(criterion, CroSSL):
+        assert isinstance(projector, nn.Module)
+        loss, info = crossl_loss(criterion, z, projector, present=one.present)
     else:
         assert isinstance(criterion, AtOnce)
-        loss, info = at_once_loss(criterion, z, present=one.present, ignore=one.pairs.ignored)
+        loss, info = at_once_loss(criterion, z, present=one.present, ignore=ignore)
     return loss if info["anchors"] else None, info["skipped"]
 
 
@@ -223,6 +242,16 @@ def comparison_loss(term: ContrastTerm, one: Compared) -> tuple[torch.Tensor | N
             to_one = term.pool == "hierarchical-max-to-one"
             return criteria.hierarchical_max(score, first, second, to_one=to_one), lost
         return score(first, second), lost
+    if criterion.name == "vicreg":
+        agree = criteria.vicreg(
+            reads[0],
+            reads[1],
+            valid=~pairs.estranged if one.relabelled else None,
+            invariance=criterion.invariance,
+            variance=criterion.variance,
+            covariance=criterion.covariance,
+        )
+        return agree[0] if agree[1]["anchors"] else None, agree[1]["skipped"]
     if criterion.name == "comet-id":
         group = one.ids.trial if term.relation == "same-trial" else one.ids.patient
         alone = int((~pairs.positive.any(dim=1)).sum())

@@ -9,6 +9,8 @@ from pydantic import Field
 from biocl.spec import Spec
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Width = Annotated[int, Field(ge=1)]
 
 
@@ -172,7 +174,97 @@ class CWCL(ByTarget):
     """A pair's weight is exp(-distance / width), in the target's unit."""
 
 
+class Gram(AtOnce):
+    """GRAM: the views or devices of a window span a small volume, those of different windows a large one."""
+
+    name: Literal["gram"]
+    """The volume that all views or devices of a window span, small against that of different windows, with a cosine
+    companion (GRAM). Without an anchor, the mean over every one as the anchor."""
+    temperature: Positive = 0.07
+    """Volumes and similarities are divided by it."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Label smoothing of the volume's cross entropy."""
+    companion: NonNegative = 0.5
+    """Weight of InfoNCE between every two of them. The volume alone takes opposite latents for equal, and is 0 for any
+    that lie in one plane; 0 is the published loss."""
+
+
+class Focal(AtOnce):
+    """FOCAL: half of what a device says is shared with other devices, the other half is its own, in two views."""
+
+    name: Literal["focal"]
+    """Shared halves agree between devices, private ones between two views; both halves differ, and windows of one
+    sequence lie near each other (FOCAL)."""
+    temperature: Positive = 0.5
+    """Similarities are divided by it; published .07 or .5, by encoder."""
+    shared: NonNegative = 1.0
+    """Weight of NT-Xent between the first halves of every two devices in the same view."""
+    private: NonNegative = 1.0
+    """Weight of NT-Xent between the second halves of a device in the two views."""
+    orthogonality: NonNegative = 3.0
+    """Weight of positive cosines between a device's two halves, and between the second halves of two devices."""
+    ranking: NonNegative = 5.0
+    """Weight of the ranking: windows of one sequence are nearer to each other than to those of another."""
+    margin: Positive = 1.0
+    """By how much windows of another sequence are to be farther away."""
+    sequence: Literal["trial", "recording"] = "trial"
+    """Windows that belong together in time. They are ranked, and never negatives of each other; a batch needs two of
+    some sequence for a ranking, see batch: {kind: hierarchical}."""
+
+
+class VICReg(Spec):
+    """VICReg: two views agree, every feature varies, no two features say the same; there are no negatives."""
+
+    name: Literal["vicreg"]
+    """Two views or devices agree, every feature varies over the batch, and no two features say the same (VICReg)."""
+    invariance: NonNegative = 25.0
+    """Weight of the squared distance between the two."""
+    variance: NonNegative = 25.0
+    """Weight of how far each feature's standard deviation is below 1."""
+    covariance: NonNegative = 1.0
+    """Weight of the squared covariances between features."""
+
+
+class CroSSL(AtOnce):
+    """CroSSL: a network joins the devices that a random mask leaves, twice, and VICReg holds the two together."""
+
+    name: Literal["crossl"]
+    """Devices are joined by a trained network under two random masks, and the two agree by VICReg (CroSSL)."""
+    hide: Literal["devices", "entries"] = "devices"
+    """What a mask hides: whole devices, or single entries of their vectors."""
+    coverage: Share = 0.5
+    """Share that a mask keeps; of the devices that are there, one at least."""
+    join: Literal["concatenate", "mean"] = "concatenate"
+    """What the network (project:) reads: the devices side by side, zero where hidden or missing, as published; or the
+    mean of those kept."""
+    invariance: NonNegative = 25.0
+    """Weight of the squared distance between the two."""
+    variance: NonNegative = 25.0
+    """Weight of how far each feature's standard deviation is below 1."""
+    covariance: NonNegative = 1.0
+    """Weight of the squared covariances between features."""
+
+
 Criterion = Annotated[
-    NTXent | InfoNCE | SupCon | CometId | MVInfoNCE | MVDHEL | Cocoa | ColloSSL | SupReMix | RankNContrast | CWCL,
+    NTXent
+    | InfoNCE
+    | SupCon
+    | CometId
+    | MVInfoNCE
+    | MVDHEL
+    | Cocoa
+    | ColloSSL
+    | Gram
+    | Focal
+    | VICReg
+    | CroSSL
+    | SupReMix
+    | RankNContrast
+    | CWCL,
     Field(discriminator="name"),
 ]
+
+
+def has_negatives(criterion: Criterion) -> bool:
+    """Whether different windows are pushed apart; a criterion without negatives keeps features varied instead."""
+    return not isinstance(criterion, VICReg | CroSSL)

@@ -15,7 +15,7 @@ from biocl.encoders.latents import MAIN, Latents, read_out_of, vec_dim
 from biocl.encoders.spec import DevicesSpec, DualSpec, EncoderSpec
 from biocl.errors import UsageError
 from biocl.objectives.comparisons import Comparison, Entry, comparisons
-from biocl.objectives.criterion_spec import ColloSSL
+from biocl.objectives.criterion_spec import ColloSSL, CroSSL
 from biocl.objectives.device_selection import POLICIES
 from biocl.objectives.head_spec import HeadTerm, ReconstructionTerm
 from biocl.objectives.heads import ForecastingHead, Shapes, build_heads, check_sight, fit_heads
@@ -189,6 +189,8 @@ class Model(nn.Module):
         for term in terms:
             if isinstance(term, HeadTerm):
                 continue
+            if term.joins and term.project == name:
+                widths.add(self.joined_dim(term))
             for entry in {entry for sides in self.comparisons(term) for side in sides for entry in side}:
                 if term.projector_of(entry.branch, entry.device) == name:
                     steps, vector = self.dims_of(entry)
@@ -204,6 +206,12 @@ class Model(nn.Module):
     def comparisons(self, term: ContrastTerm) -> list[Comparison]:
         """What a term lays side by side of this encoder's branches and devices."""
         return comparisons(term, list(self.branch_dims), list(self.device_dims))
+
+    def joined_dim(self, term: ContrastTerm) -> int:
+        """Width of what the devices of a term say together, side by side or on average."""
+        assert isinstance(term.criterion, CroSSL)
+        widths = [self.dims_of(side[0])[1] for side in self.comparisons(term)[0]]
+        return sum(widths) if term.criterion.join == "concatenate" else widths[0]
 
     def dims_of(self, entry: Entry) -> tuple[int, int]:
         """Widths of a step and of the vector of an entry of the table of latents."""

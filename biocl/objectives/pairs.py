@@ -13,6 +13,7 @@ import torch
 from biocl.objectives import relations
 from biocl.objectives.batch import Batch, Ids
 from biocl.objectives.comparisons import Comparison
+from biocl.objectives.criterion_spec import Focal
 from biocl.objectives.memories import Keys
 from biocl.objectives.spec import ContrastTerm, Ignored
 from biocl.views.view import View
@@ -100,6 +101,8 @@ def window_pairs(term: ContrastTerm, ids: Batch | Ids, shown: Sequence[Shown] = 
         estranged = estranged | unknown
     if "label-change" in term.ignored:
         ignored |= changes & alike  # items of different classes may still be negatives
+    if isinstance(term.criterion, Focal):
+        ignored |= relations.same_id(sequences_of(term.criterion, ids))  # ranked, and so no negatives
     ignored &= apart
     positive = alike & apart & ~ignored
     return Pairs(positive, apart & ~positive & ~ignored, ignored, estranged)
@@ -120,6 +123,11 @@ def kept_apart(kinds: Sequence[Ignored], ids: Batch | Ids, others: Batch | Ids |
             case "other-patient":
                 ignored |= ~relations.same_id(ids.patient, others.patient)
     return ignored
+
+
+def sequences_of(criterion: Focal, ids: Batch | Ids) -> torch.Tensor:
+    """Which windows belong together in time, (N,)."""
+    return ids.trial if criterion.sequence == "trial" else ids.recording
 
 
 def label_changes(shown: Sequence[Shown], size: int) -> torch.Tensor:

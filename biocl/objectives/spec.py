@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from biocl.objectives.criterion_spec import AtOnce, ByTarget, ColloSSL, Criterion, InfoNCE
+from biocl.objectives.criterion_rules import criterion_refusal
+from biocl.objectives.criterion_spec import Criterion, CroSSL, InfoNCE
 from biocl.objectives.head_spec import (
     FORMS,
     ClassificationTerm,
@@ -37,8 +38,6 @@ DEFAULT_IGNORE: dict[Relation, tuple[Ignored, ...]] = {
     "same-patient": ("overlap", "label-change"),
     "near-target": ("overlap",),
 }
-
-LABELS = {"label-change"}  # the one kind that same-time-step heeds: it leaves the whole window out
 
 
 class QueueSpec(Spec):
@@ -86,7 +85,7 @@ class ContrastTerm(Spec):
     hierarchical-max-to-one down to a single one (TS2Vec)."""
     project: str | dict[str, str] | None = None
     """Name of the projector between latents and criterion, or {branch: name} for one of each branch's own, {device:
-    name} for one of each device's."""
+    name} for one of each device's. Under crossl, of the network that joins the devices."""
     ignore: list[Ignored] | None = None
     """Pairs that are neither positive nor negative. Default by relation: same-sample ignores same-trial and
     overlap, same-trial, same-patient and near-target ignore overlap; all but near-target ignore label-change, pairs
@@ -139,8 +138,15 @@ class ContrastTerm(Spec):
         """Views, branches or devices by name, None where the term leaves them to the encoder."""
         return {"view": self.views, "branch": self.branches, "device": self.devices}[axis]
 
+    @property
+    def joins(self) -> bool:
+        """Whether the projector reads what all devices say together, joined by the criterion."""
+        return isinstance(self.criterion, CroSSL)
+
     def projector_of(self, branch: str | None, device: str | None = None) -> str | None:
         """Name of the projector of a branch or device, or of what all say together."""
+        if self.joins:
+            return None
         return own_of(self.project, branch, device) if isinstance(self.project, dict) else self.project
 
     @property
@@ -182,45 +188,9 @@ class ContrastTerm(Spec):
             raise ValueError("relation same-time-step compares steps, so it needs read: seq")
         if self.pool != "none" and self.read != "seq":
             raise ValueError(f"pool: {self.pool} needs read: seq")
-        if isinstance(self.criterion, AtOnce):
-            if self.relation != "same-sample" or self.read != "vec" or self.stack or self.pool != "none":
-                raise ValueError(
-                    f"{self.criterion.name} compares whole windows: it needs relation same-sample and read: vec, "
-                    "without stack or pool"
-                )
-            if isinstance(self.criterion, ColloSSL) and self.across != "device":
-                raise ValueError("collossl chooses among devices: it needs across: device")
-            if self.across == "view" and len(self.views) < 2:
-                raise ValueError(f"{self.criterion.name} needs two views, or across: device")
-        elif isinstance(self.criterion, InfoNCE):
-            if self.relation != "same-sample" or self.read not in ("vec", "step"):
-                raise ValueError("info-nce compares windows: it needs relation same-sample, and read: vec or step")
-            if self.across == "view" and len(self.views) < 2:
-                raise ValueError("info-nce needs two views")
-        elif self.criterion.name == "nt-xent":
-            if self.relation not in ("same-time-step", "same-sample"):
-                raise ValueError(
-                    "nt-xent knows one positive an item; use sup-con for same-trial, same-patient and near-target"
-                )
-            if self.across == "view" and len(self.views) < 2:
-                raise ValueError("nt-xent needs two views")
-        elif isinstance(self.criterion, ByTarget):
-            if self.relation != "near-target" or self.read != "vec":
-                raise ValueError(f"{self.criterion.name} needs relation near-target and read: vec")
-        elif self.relation == "near-target":
-            if self.criterion.name != "sup-con" or self.read != "vec":
-                raise ValueError("near-target needs read: vec and one of sup-con, supremix, rnc, cwcl")
-        elif self.relation not in ("same-trial", "same-patient"):
-            raise ValueError(f"{self.criterion.name} needs relation same-trial or same-patient")
-        elif self.read not in ("vec", "step", "time-course"):
-            raise ValueError(f"{self.criterion.name} needs read: vec, step or time-course")
-        if self.near > 0 and self.relation != "near-target":
-            raise ValueError("near is the largest difference of targets: it needs relation near-target")
-        named = set(self.ignore or ())
-        if named and (self.criterion.name == "comet-id" or (self.relation == "same-time-step" and named != LABELS)):
-            raise ValueError("ignore does not act here: comet-id and same-time-step score every pair")
-        if self.criterion.name == "comet-id" and (len(self.views) != 2 or self.read != "time-course"):
-            raise ValueError("comet-id needs two views and read: time-course")
+        refusal = criterion_refusal(self)
+        if refusal is not None:
+            raise ValueError(refusal)
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from biocl.objectives.criterion_spec import AtOnce
+from biocl.objectives.criterion_spec import AtOnce, Focal
 from biocl.objectives.head_spec import ForecastingTerm, ReconstructionTerm
 from biocl.objectives.spec import ContrastTerm, Term
 from biocl.views.spec import MaskStep, Step, ViewSpec
@@ -57,7 +57,7 @@ def contrast_refusal(term: ContrastTerm, views: Mapping[str, ViewSpec]) -> str |
             return f"compares time steps, and {step.key()} in the view {name} has steps between them: use read: vec"
         if term.read != "vec" and step.time == "cut":
             return f"compares time steps, and {step.key()} leaves padding in the view {name}: use read: vec"
-        across = isinstance(term.criterion, AtOnce) and term.across == "view"
+        across = isinstance(term.criterion, AtOnce) and (term.across == "view" or isinstance(term.criterion, Focal))
         if step.relabels and across and "label-change" in term.ignored:
             return (
                 f"reads all views at once with {term.criterion.name}, also across the label that {step.key()} changes: "

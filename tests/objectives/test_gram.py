@@ -99,11 +99,11 @@ def test_temperature_may_be_learned() -> None:
     assert torch.autograd.gradcheck(lambda t: criteria.gram(z, temperature=t)[0], temperature)
 
 
-def slow_gram(z: Tensor, present: Tensor, ignore: Tensor, anchor: int, tau: float) -> tuple[Tensor, int]:
-    """Sample by sample, with the library's cross entropy over the samples of one pattern."""
+def slow_gram(z: Tensor, present: Tensor, ignore: Tensor, anchor: int, tau: float) -> tuple[Tensor, set[int]]:
+    """Sample by sample, with the library's cross entropy over the samples of one pattern; and which had any."""
     n = z.shape[1]
     patterns = [tuple(row.tolist()) for row in present]
-    rows = []
+    rows, entered = [], set()
     for i in range(n):
         if not present[i, anchor] or present[i].sum() < 2:
             continue
@@ -115,11 +115,12 @@ def slow_gram(z: Tensor, present: Tensor, ignore: Tensor, anchor: int, tau: floa
         back = torch.stack([volume(z[anchor, j], *(z[v, i] for v in others)) for j in group])
         target = torch.tensor(group.index(i))
         rows += [F.cross_entropy(-v / tau, target, label_smoothing=0.1) for v in (there, back)]
-    return (torch.stack(rows).mean() if rows else z.sum() * 0), len(rows) // 2
+        entered.add(i)
+    return (torch.stack(rows).mean() if rows else z.sum() * 0), entered
 
 
-def slow_companion(z: Tensor, present: Tensor, ignore: Tensor, tau: float) -> Tensor:
-    n, pairs = z.shape[1], []
+def slow_companion(z: Tensor, present: Tensor, ignore: Tensor, tau: float) -> tuple[Tensor, set[int]]:
+    n, pairs, entered = z.shape[1], [], set()
     u = F.normalize(z, dim=2)
     for a in range(len(z)):
         for b in range(a + 1, len(z)):
@@ -130,26 +131,30 @@ def slow_companion(z: Tensor, present: Tensor, ignore: Tensor, tau: float) -> Te
                 for one, other in ((u[a], u[b]), (u[b], u[a])):
                     if len(group) > 1:
                         rows.append(F.cross_entropy(other[group] @ one[i] / tau, torch.tensor(group.index(i))))
+                        entered.add(i)
             if rows:
                 pairs.append(torch.stack(rows).mean())
-    return torch.stack(pairs).mean() if pairs else z.sum() * 0
+    return (torch.stack(pairs).mean() if pairs else z.sum() * 0), entered
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_equals_the_loop(data: st.DataObject) -> None:
-    """Samples are compared with those that have the same devices."""
+    """Samples are compared with those that have the same devices; with one anchor, or with each in turn."""
     k, n = data.draw(st.integers(2, 5)), data.draw(st.integers(1, 7))
-    anchor = data.draw(st.integers(0, k - 1))
+    anchor = data.draw(st.none() | st.integers(0, k - 1))
     torch.manual_seed(data.draw(st.integers(0, 1000)))
     present = torch.rand(n, k) < data.draw(st.sampled_from([0.6, 0.8, 1.0]))
     ignore = torch.rand(n, n) < data.draw(st.sampled_from([0.0, 0.3]))
     ignore |= ignore.T.clone()
     z = torch.randn(k, n, 6, dtype=torch.float64, requires_grad=True)
     loss, info = criteria.gram(z, temperature=0.3, anchor=anchor, companion=0.4, present=present, ignore=ignore)
-    expected, anchors = slow_gram(z, present, ignore, anchor, 0.3)
-    expected = expected + 0.4 * slow_companion(z, present, ignore, 0.3)
+    found = [slow_gram(z, present, ignore, one, 0.3) for one in (range(k) if anchor is None else [anchor])]
+    said = [one for one, some in found if some]
+    companion, beside = slow_companion(z, present, ignore, 0.3)
+    expected = (torch.stack(said).mean() if said else z.sum() * 0) + 0.4 * companion
     torch.testing.assert_close(loss, expected)
+    anchors = len(beside.union(*(some for _, some in found)))
     assert info == {"anchors": anchors, "skipped": n - anchors}
     ours, loops = (torch.autograd.grad(value, z)[0] for value in (loss, expected))
     torch.testing.assert_close(ours, loops, rtol=1e-5, atol=1e-9)

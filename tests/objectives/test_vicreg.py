@@ -138,6 +138,24 @@ def test_masks_keep_each_device_as_often_and_independently() -> None:
     assert float((first * second).mean()) == pytest.approx(expected**2, abs=0.015)
 
 
+def test_masks_of_entries_keep_them_as_often_and_independently_and_nothing_that_is_absent() -> None:
+    present = torch.ones(4_000, 2, dtype=torch.bool)
+    present[:, 1] = torch.arange(4_000) % 2 == 0
+    first, second = criteria.entry_masks(present, 3, generator=torch.Generator().manual_seed(0), coverage=0.3)
+    assert first.shape == (4_000, 2, 3)
+    for keep in (first, second):
+        assert not (keep & ~present[:, :, None]).any()
+        assert keep[present].double().mean(dim=0).tolist() == pytest.approx([0.3] * 3, abs=0.02)
+    assert float((first & second)[present].double().mean()) == pytest.approx(0.09, abs=0.01)
+
+
+def test_aggregates_of_entries() -> None:
+    z = torch.tensor([[[1.0, torch.nan]], [[3.0, 4.0]]])
+    keep = torch.tensor([[[True, False], [True, True]]])
+    assert criteria.aggregate(z, keep).tolist() == [[2, 4]]
+    assert criteria.aggregate(z, keep, "concatenate").tolist() == [[1, 0, 3, 4]]
+
+
 def test_aggregates() -> None:
     z = torch.tensor([[[1.0, 2.0], [9.0, 9.0]], [[3.0, 4.0], [9.0, 9.0]], [[torch.nan, torch.nan], [9.0, 9.0]]])
     keep = torch.tensor([[True, True, False], [False, False, False]])

@@ -22,7 +22,7 @@ from biocl.objectives.criteria.focal import (
 from biocl.objectives.criteria.gram import gram, gram_volume
 from biocl.objectives.criteria.hierarchy import hierarchical_max
 from biocl.objectives.criteria.info_nce import info_nce
-from biocl.objectives.criteria.masked_aggregation import aggregate, device_masks, masked_aggregation
+from biocl.objectives.criteria.masked_aggregation import aggregate, device_masks, entry_masks, masked_aggregation
 from biocl.objectives.criteria.multi_view import mv_dhel, mv_info_nce
 from biocl.objectives.criteria.nt_xent import nt_xent
 from biocl.objectives.criteria.rank_n_contrast import rank_n_contrast
@@ -37,6 +37,7 @@ __all__ = [
     "comet_id",
     "cwcl",
     "device_masks",
+    "entry_masks",
     "focal",
     "focal_orthogonality",
     "focal_private",

@@ -35,7 +35,7 @@ def gram(
     *,
     temperature: float | Tensor = 0.07,
     smoothing: float = 0.1,
-    anchor: int = 0,
+    anchor: int | None = 0,
     companion: float = 0.5,
     present: Tensor | None = None,
     ignore: Tensor | None = None,
@@ -57,8 +57,9 @@ def gram(
         A tensor may be learned.
     smoothing : float
         Label smoothing of the volume's cross entropy.
-    anchor : int
-        The anchor's place among the devices.
+    anchor : int, optional
+        The anchor's place among the devices; None for the mean over every device as the anchor, of those with which
+        any sample is compared.
     companion : float
         0 for the published loss.
     present : bool Tensor, shape (B, V), optional
@@ -72,7 +73,7 @@ def gram(
     loss : Tensor, shape ()
         A zero attached to the graph if no sample is left, a batch of one included.
     info : dict of str to int
-        ``anchors`` and ``skipped`` samples of the volume term.
+        ``anchors`` that entered the volumes or the companion, and ``skipped`` samples.
 
     References
     ----------
@@ -80,17 +81,26 @@ def gram(
     """
     with torch.autocast(z.device.type, enabled=False):
         d = devices(z, present, ignore)
-        volumes, valid = _volumes(d, anchor)
-        own = torch.eye(len(valid), dtype=torch.bool, device=z.device)
-        scored = (d.here.T[:, None] == d.here.T).all(dim=2) & valid[:, None]
-        if ignore is not None:
-            scored = scored & (~ignore | own)
-        valid = valid & (scored & ~own).any(dim=1)
-        logits = -volumes / temperature
-        loss = mean_of((_smoothed(logits, scored, smoothing) + _smoothed(logits.T, scored, smoothing)) / 2, valid)
+        found = [_contrasted(d, one, temperature, smoothing) for one in (range(len(z)) if anchor is None else [anchor])]
+        losses, valid = (torch.stack(column) for column in zip(*found, strict=True))
+        loss, entered = mean_of(losses, valid.any(dim=1)), valid.any(dim=0)
         if companion:
-            loss = loss + companion * _pairwise(d, temperature)
-    return loss, counts(valid)
+            beside, paired_up = _pairwise(d, temperature)
+            loss, entered = loss + companion * beside, entered | paired_up
+    return loss, counts(entered)
+
+
+def _contrasted(d: Devices, anchor: int, temperature: float | Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The volumes' cross entropy in both directions with one anchor device, and the samples that entered, (B,)."""
+    volumes, valid = _volumes(d, anchor)
+    own = torch.eye(len(valid), dtype=torch.bool, device=valid.device)
+    scored = (d.here.T[:, None] == d.here.T).all(dim=2) & valid[:, None]
+    if d.ignore is not None:
+        scored = scored & (~d.ignore | own)
+    valid = valid & (scored & ~own).any(dim=1)
+    logits = -volumes / temperature
+    both = _smoothed(logits, scored, smoothing) + _smoothed(logits.T, scored, smoothing)
+    return mean_of(both / 2, valid), valid
 
 
 def _volumes(d: Devices, anchor: int) -> tuple[Tensor, Tensor]:
@@ -162,11 +172,14 @@ def _smoothed(logits: Tensor, scored: Tensor, smoothing: float) -> Tensor:
     return masked_log_sum_exp(logits, scored) - (1 - smoothing) * logits.diagonal() - smoothing * average
 
 
-def _pairwise(d: Devices, temperature: float | Tensor) -> Tensor:
-    """Mean symmetric InfoNCE over the pairs of devices that have samples in common."""
+def _pairwise(d: Devices, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Mean symmetric InfoNCE over the pairs of devices that have samples in common, and those samples, (B,)."""
     losses, found = [], []
     for pair in combinations(range(len(d.u)), 2):
         loss, valid = paired(Devices(d.u[list(pair)], d.here[list(pair)], d.ignore), temperature, "info-nce")
         losses.append(loss)
-        found.append(valid.any())
-    return mean_of(torch.stack(losses), torch.stack(found)) if losses else d.u.new_zeros(())
+        found.append(valid)
+    if not losses:
+        return d.u.new_zeros(()), torch.zeros_like(d.here[0])
+    entered = torch.stack(found)
+    return mean_of(torch.stack(losses), entered.any(dim=1)), entered.any(dim=0)

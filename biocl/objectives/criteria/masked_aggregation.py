@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from biocl.objectives.criteria.devices import devices
+from biocl.objectives.criteria.scores import full_precision
 from biocl.objectives.criteria.vicreg import vicreg
 
 Aggregation = Literal["mean", "concatenate"]
@@ -40,13 +40,29 @@ def device_masks(present: Tensor, *, generator: torch.Generator, coverage: float
     return ((draws < coverage) | least) & present
 
 
+def entry_masks(
+    present: Tensor, dim: int, *, generator: torch.Generator, coverage: float = 0.5, n_masks: int = 2
+) -> Tensor:
+    """Which of `dim` entries of each device every mask keeps, each with probability `coverage`, independently.
+
+    Parameters are those of `device_masks`.
+
+    Returns
+    -------
+    bool Tensor, shape (n_masks, B, V, dim)
+        Never an entry of a device that is absent.
+    """
+    draws = torch.rand((n_masks, *present.shape, dim), generator=generator, device=present.device)
+    return (draws < coverage) & present[:, :, None]
+
+
 def aggregate(z: Tensor, keep: Tensor, how: Aggregation = "mean") -> Tensor:
-    """One vector per window of the devices that are kept; the others are not read.
+    """One vector per window of the devices, or of their entries, that are kept; the others are not read.
 
     Parameters
     ----------
     z : Tensor, shape (V, B, D)
-    keep : bool Tensor, shape (B, V)
+    keep : bool Tensor, shape (B, V) or (B, V, D)
     how : {"mean", "concatenate"}
         The mean of those kept, (B, D), zero if none is; or all devices side by side, (B, V * D), with zeros
         for those that are not kept, as published.
@@ -55,10 +71,11 @@ def aggregate(z: Tensor, keep: Tensor, how: Aggregation = "mean") -> Tensor:
     -------
     Tensor, shape (B, D) or (B, V * D)
     """
-    d = devices(z, keep, None, normalise=False)
+    kept = (keep if keep.ndim == 3 else keep[:, :, None]).transpose(0, 1)
+    z = full_precision(z).masked_fill(~kept, 0)
     if how == "concatenate":
-        return d.u.transpose(0, 1).flatten(1)
-    return d.u.sum(dim=0) / d.here.sum(dim=0).clamp(min=1)[:, None]
+        return z.transpose(0, 1).flatten(1)
+    return z.sum(dim=0) / kept.sum(dim=0).clamp(min=1)
 
 
 def masked_aggregation(
@@ -76,8 +93,8 @@ def masked_aggregation(
     Parameters
     ----------
     z : Tensor, shape (V, B, D)
-    keep : bool Tensor, shape (2, B, V)
-        From `device_masks`.
+    keep : bool Tensor, shape (2, B, V) or (2, B, V, D)
+        From `device_masks` or `entry_masks`.
     project : callable
         From an aggregate to what is compared; published: a perceptron of 64 hidden units. The identity, too.
     how : {"mean", "concatenate"}
@@ -99,7 +116,7 @@ def masked_aggregation(
     return vicreg(
         first,
         second,
-        valid=keep.any(dim=2).all(dim=0),
+        valid=keep.flatten(2).any(dim=2).all(dim=0),
         invariance=invariance,
         variance=variance,
         covariance=covariance,
