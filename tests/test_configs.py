@@ -290,6 +290,9 @@ def test_every_key_can_be_explained() -> None:
         assert "(" in explain_key(written)
     assert "Inverse regularisation" in explain_key("evaluate.probe.c")
     assert "Patients in a batch" in explain_key("batch.n_patients")
+    assert "collossl | gram | focal | vicreg | crossl (required)" in explain_key("terms.criterion")
+    named = explain_key("terms.criterion.name")
+    assert all(f"[{name}]" in named for name in ("gram", "focal", "vicreg", "crossl"))
     keys = [key for key, _, _ in walk_keys(Experiment)]
     assert len(keys) > 80
     assert {"train.lr", "terms[].weight", "views.NAME[].mask", "data.windows.before_s"} <= set(keys)

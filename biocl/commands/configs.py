@@ -92,12 +92,23 @@ def spelled(key: str) -> str:
     return whole
 
 
+def form_of(spec: type[BaseModel]) -> str:
+    """The one word that a mapping of this form has under ``name`` or ``kind``; else what the form is called."""
+    for key in ("name", "kind"):
+        words = typing.get_args(spec.model_fields[key].annotation) if key in spec.model_fields else ()
+        if len(words) == 1 and isinstance(words[0], str):
+            return words[0]
+    return spec.__name__
+
+
 def describe(annotation: object) -> str:
     """A type as a reader of YAML would say it."""
     if annotation is type(None):
         return "null"
     if isinstance(annotation, type) and issubclass(annotation, Step):
         return annotation.key()
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return form_of(annotation)
     if typing.get_origin(annotation) is typing.Literal:
         return " | ".join(str(value) for value in typing.get_args(annotation))
     arguments = typing.get_args(annotation)
