@@ -100,7 +100,7 @@ def shown_by(head: ForecastingHead, latents: Latents) -> torch.Tensor:
     """What a head sees, (B, 1 or n_chans, n_features)."""
     if not head.each_channel:
         return head.shown(latents)[:, None].float()
-    return torch.stack([head.shown(one) for one in latents.branches.values()], dim=1).float()
+    return torch.stack([head.shown(one) for one in latents.devices.values()], dim=1).float()
 
 
 def with_constant(seen: torch.Tensor) -> torch.Tensor:
