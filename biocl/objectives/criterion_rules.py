@@ -14,11 +14,10 @@ LABELS = {"label-change"}  # the one kind that acts where no two windows are com
 
 def criterion_refusal(term: ContrastTerm) -> str | None:
     """Why a term cannot have its criterion, or None."""
-    if term.near > 0 and term.relation != "near-target":
+    refusal = refusal_at_once(term) if isinstance(term.criterion, AtOnce) else refusal_in_pairs(term)
+    if refusal is None and term.near > 0 and term.relation != "near-target":
         return "near is the largest difference of targets: it needs relation near-target"
-    if isinstance(term.criterion, AtOnce):
-        return refusal_at_once(term)
-    return refusal_in_pairs(term)
+    return refusal
 
 
 def refusal_at_once(term: ContrastTerm) -> str | None:

@@ -11,7 +11,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from biocl.encoders.dual import FusedLatents, side_by_side
+from biocl.encoders.devices import DeviceLatents
+from biocl.encoders.dual import side_by_side
 from biocl.encoders.latents import Latents
 from biocl.encoders.spec import EncoderSpec
 from biocl.errors import UsageError
@@ -41,10 +42,10 @@ def batch(n: int = N) -> Batch:
     return Batch(x, ids // 4, ids // 4, ids // 2, ids % 4 * 20, torch.full_like(ids, 20), ids % 2)
 
 
-def latents(seed: int = 0, n: int = N, width: int = D) -> FusedLatents:
+def latents(seed: int = 0, n: int = N, width: int = D) -> DeviceLatents:
     draw = torch.Generator().manual_seed(seed)
     own = {name: Latents(torch.randn(n, 1, width, generator=draw, dtype=torch.float64), "mean") for name in DEVICES}
-    return FusedLatents(own["arm"].seq, "mean", of_branch=own, fuse=side_by_side)
+    return DeviceLatents(own["arm"].seq, "mean", of_device=own, fuse=side_by_side)
 
 
 def term(name: str, **keys: Any) -> ContrastTerm:
@@ -59,12 +60,12 @@ def term(name: str, **keys: Any) -> ContrastTerm:
     return ContrastTerm(**{**usual, **keys})
 
 
-def seen(one: ContrastTerm) -> list[FusedLatents]:
+def seen(one: ContrastTerm) -> list[DeviceLatents]:
     return [latents(number) for number in range(len(one.views))]
 
 
-def table(one: FusedLatents) -> Tensor:
-    return torch.stack([one.branches[name].vec for name in DEVICES])
+def table(one: DeviceLatents) -> Tensor:
+    return torch.stack([one.devices[name].vec for name in DEVICES])
 
 
 def network(in_dim: int = 3 * D) -> torch.nn.Module:
@@ -111,7 +112,7 @@ def test_gram_of_an_anchor_or_of_each(present: Tensor | None) -> None:
 
 def test_gram_across_views() -> None:
     data, one = batch(), latents()
-    three = [Latents(one.branches[name].seq, "mean") for name in DEVICES]
+    three = [Latents(one.devices[name].seq, "mean") for name in DEVICES]
     across = ContrastTerm(
         views=["a", "b", "c"], anchor="b", relation="same-sample", criterion={"name": "gram"}  # type: ignore[arg-type]
     )  # fmt: skip
@@ -140,8 +141,8 @@ def test_gram_needs_more_features_than_devices() -> None:
 
 
 def test_focal_reads_both_views_of_every_device() -> None:
-    sides = comparisons(term("focal", devices=["hip", "arm"]), DEVICES)
-    assert [[(entry[0], entry[1]) for side in one for entry in side] for one in sides] == [
+    sides = comparisons(term("focal", devices=["hip", "arm"]), ["main"], DEVICES)
+    assert [[(entry.view, entry.device) for side in one for entry in side] for one in sides] == [
         [(0, "hip"), (0, "arm"), (1, "hip"), (1, "arm")]
     ]
 
@@ -177,7 +178,7 @@ def test_a_device_counts_where_both_views_have_it() -> None:
 
 def test_windows_of_a_sequence_are_no_negatives() -> None:
     data, one = batch(), term("focal", ignore=[], criterion={"sequence": "recording"})
-    pairs, _, _ = pairs_of_sides(one, comparisons(one, DEVICES)[0], data)
+    pairs, _, _ = pairs_of_sides(one, comparisons(one, ["main"], DEVICES)[0], data)
     apart = data.recording[:, None] != data.recording
     assert torch.equal(pairs.negative, apart)
     assert torch.equal(pairs.ignored, ~apart & ~torch.eye(N, dtype=torch.bool))
@@ -194,16 +195,16 @@ def test_alignment_of_focal_is_that_of_the_halves() -> None:
     half = D // 2
     for both in (one, other):
         for name in DEVICES:
-            both.branches[name].seq[..., :half] = both.branches["arm"].seq[..., :half]
+            both.devices[name].seq[..., :half] = both.devices["arm"].seq[..., :half]
     for name in DEVICES:
-        other.branches[name].seq[..., half:] = one.branches[name].seq[..., half:]
+        other.devices[name].seq[..., half:] = one.devices[name].seq[..., half:]
     positive, negative = alignment(term("focal"), [one, other], batch())
     assert positive == pytest.approx(1)
     assert negative < 0.5
     present = torch.ones(N, 3, dtype=torch.bool)
     present[:4, 1] = False
     views = [View(batch().x, present=present)] * 2
-    one.branches["leg"].seq[:4] = torch.nan
+    one.devices["leg"].seq[:4] = torch.nan
     assert alignment(term("focal"), [one, other], batch(), None, views)[0] == pytest.approx(1)
 
 
@@ -253,7 +254,7 @@ def test_vicreg_is_the_mean_over_pairs() -> None:
 def test_vicreg_of_two_views_leaves_out_what_was_relabelled() -> None:
     data, z = batch(), table(latents())
     two = ContrastTerm(views=["a", "b"], relation="same-sample", criterion={"name": "vicreg"})  # type: ignore[arg-type]
-    sides = [Latents(latents().branches[name].seq, "mean") for name in ("arm", "leg")]
+    sides = [Latents(latents().devices[name].seq, "mean") for name in ("arm", "leg")]
     torch.testing.assert_close(contrast_loss(two, sides, data)[0], criteria.vicreg(z[0], z[1])[0])
     turned = torch.arange(N) < 3
     views = [View(data.x), View(data.x, target=torch.where(turned, 1 - data.label, data.label), relabelled=turned)]
@@ -281,15 +282,15 @@ def test_two_devices_are_compared_over_the_windows_that_have_both(name: str) -> 
     present = torch.ones(N, 3, dtype=torch.bool)
     present[:3, 0] = False
     data = batch()
-    few = replace(data, **{key: getattr(data, key)[3:] for key in ("x", *vars(data.ids))})
+    few = replace(data, **{key: value[3:] for key, value in vars(data).items() if value is not None})
     keys: dict[str, Any] = {"devices": ["arm", "leg"]}
     if name == "focal":
         keys["criterion"] = {"private": 0, "orthogonality": 0, "ranking": 0}
     one = term(name, **keys)
     part = [
-        FusedLatents(
+        DeviceLatents(
             of.seq[3:], "mean", fuse=side_by_side,
-            of_branch={device: Latents(of.branches[device].seq[3:], "mean") for device in DEVICES},
+            of_device={device: Latents(of.devices[device].seq[3:], "mean") for device in DEVICES},
         )
         for of in seen(one)
     ]  # fmt: skip

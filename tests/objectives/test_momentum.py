@@ -17,9 +17,10 @@ from biocl.encoders.spec import DilatedCNNSpec
 from biocl.errors import UsageError
 from biocl.objectives import criteria
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ClassificationTerm
 from biocl.objectives.memories import Keys, Queue
 from biocl.objectives.model import Model
-from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import ContrastTerm, ProjectorSpec, Term
 from biocl.objectives.terms import StepLoss, encoded_views, key_views, make_views, step_loss
 from biocl.randomness import integer_seed
 from biocl.views.spec import MaskStep
@@ -238,7 +239,7 @@ def test_the_copy_gets_no_gradient_and_follows_by_its_share() -> None:
 def test_the_query_is_trained_and_the_key_view_is_read_by_the_copy_alone() -> None:
     terms = [moco()]
     assert (encoded_views(terms), key_views(terms)) == (["query"], ["key"])
-    both: list[Term] = [*terms, HeadTerm(head="classification", views=["key"])]
+    both: list[Term] = [*terms, ClassificationTerm(head="classification", views=["key"])]
     assert (encoded_views(both), key_views(both)) == (["query", "key"], ["key"])
     assert key_views([moco(weight=0), *both[1:]]) == []
     read: list[str] = []
@@ -262,7 +263,7 @@ def test_one_view_twice_differs_by_dropout_alone() -> None:
 
 def test_a_momentum_copy_changes_no_weight_of_the_rest() -> None:
     """Nothing is drawn for copy and queue: encoder, projectors and heads begin as they do without."""
-    head = HeadTerm(head="classification")
+    head = ClassificationTerm(head="classification")
     with_copy, without = model([moco(), head]), model([moco(keys="trained", queue=None), head])
     assert same(
         {name: v for name, v in with_copy.state_dict().items() if not name.startswith(Model.FOLLOWING)},

@@ -11,8 +11,9 @@ import torch
 
 from biocl.encoders.spec import DilatedCNNSpec
 from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import ClassificationTerm
 from biocl.objectives.model import Model
-from biocl.objectives.spec import ContrastTerm, HeadTerm, ProjectorSpec, Term
+from biocl.objectives.spec import ContrastTerm, ProjectorSpec, Term
 from biocl.objectives.terms import make_views, step_loss
 from biocl.training.averaging import Weights
 from biocl.training.checkpoint import load_checkpoint
@@ -36,7 +37,7 @@ MOCO = ContrastTerm(
     queue={"size": 13},
     label="moco",
 )
-TERMS: list[Term] = [MOCO, HeadTerm(head="classification", weight=0.5)]
+TERMS: list[Term] = [MOCO, ClassificationTerm(head="classification", weight=0.5)]
 
 
 def data(rows: np.ndarray) -> Batch:
