@@ -290,7 +290,9 @@ def test_every_key_can_be_explained() -> None:
         assert "(" in explain_key(written)
     assert "Inverse regularisation" in explain_key("evaluate.probe.c")
     assert "Patients in a batch" in explain_key("batch.n_patients")
-    assert "collossl | gram | focal | vicreg | crossl (required)" in explain_key("terms.criterion")
+    assert "focal | vicreg | crossl | supremix | rnc | cwcl (required)" in explain_key("terms.criterion")
+        "terms.criterion"
+    )
     named = explain_key("terms.criterion.name")
     assert all(f"[{name}]" in named for name in ("gram", "focal", "vicreg", "crossl"))
     keys = [key for key, _, _ in walk_keys(Experiment)]

@@ -155,12 +155,22 @@ def to_yaml(fields: dict[str, Any]) -> str:
     """Front matter as YAML: lists of words in one line, sentences each in their own."""
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
+    from ruamel.yaml.scalarstring import SingleQuotedScalarString
+
+    def quoted(value: Any) -> Any:
+        # In a line of its own a colon within a word is plain; between braces the reader takes it for a key's.
+        return SingleQuotedScalarString(value) if isinstance(value, str) and ":" in value else value
 
     def styled(value: Any) -> Any:
         if not isinstance(value, dict | list):
             return value
         items = list(value.values() if isinstance(value, dict) else value)
-        shown = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
+        if isinstance(value, dict):
+            shown: CommentedMap | CommentedSeq = CommentedMap(
+                {quoted(name): quoted(item) for name, item in value.items()}
+            )
+        else:
+            shown = CommentedSeq([quoted(item) for item in value])
         short = all(not isinstance(item, str) or len(item) <= LONGEST_WORD for item in items)
         (shown.fa.set_flow_style if short else shown.fa.set_block_style)()
         return shown

@@ -167,10 +167,10 @@ def test_an_encoder_of_each_device_is_trained_once_and_reads_devices_it_was_not_
 ) -> None:
     monkeypatch.setattr(arms, "reads_devices_apart", lambda experiment: True)
     seen: list[Fold] = []
-    predict = evaluate.__globals__["predict_cell"]
-    monkeypatch.setitem(
-        evaluate.__globals__, "predict_cell", lambda fold, cell: (seen.append(fold), predict(fold, cell))[1]
-    )
+    kinds = evaluate.__globals__["KINDS"]
+    kind = kinds["classification"]
+    watched = replace(kind, predict=lambda fold, cell: (seen.append(fold), kind.predict(fold, cell))[1])
+    monkeypatch.setitem(kinds, "classification", watched)
     # Both units have six channels, so that an ordinary encoder stands in.
     keys = ("data.devices=[wrist]", "data.input_scale=train", "evaluate.devices=[all, [ankle]]")
     experiment = experiment_of(store, *keys, "evaluate.modes=[joint, linear]")

@@ -178,7 +178,7 @@ def test_variants_that_compare_nothing_are_refused(variants: dict[str, dict[str,
 
 
 def test_joint_needs_a_head() -> None:
-    with pytest.raises(UsageError, match="joint judges the head"):
+    with pytest.raises(UsageError, match="joint judges the classification head"):
         experiment_of("terms.0.weight=0")
     # In a variant it is left out rather than refused.
     made = variants_of(experiment_of('variants={"no head": {terms.0.weight: 0}}'))
