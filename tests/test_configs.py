@@ -39,9 +39,9 @@ SHORT = [
     "evaluate.probe={c: 0.01, max_iter: 20}",
 ]
 ENCODERS = {
-    "dilated-cnn": ["encoder.depth=2", "encoder.hidden_dim=4", "encoder.embed_dim=4"],
-    "patch-transformer": ["encoder.dual.transformer.width=8"],
-    "channel-transformer": ["encoder.dual.transformer.projector=[8, 128]"],
+    "dilated-cnn": ["depth=2", "hidden_dim=4", "embed_dim=4"],
+    "patch-transformer": ["dual.transformer.width=8"],
+    "channel-transformer": ["dual.transformer.projector=[8, 128]"],
 }
 FEWER_WINDOWS = {
     "physical-therapy": "{kind: sliding, length_s: 3.0, step_s: 30.0}",
@@ -146,6 +146,7 @@ def shrunk(whole: Experiment) -> list[str]:
     """Overrides that make a configuration small, whatever its encoder and its folds."""
     if whole.judged == "forecasting":
         return [*SHORT, SHRUNK[whole.batch.kind], *few_forecasts(whole)]
+    prefix = "encoder.each." if hasattr(whole.encoder, "each") else "encoder."
     encoder = getattr(whole.encoder, "each", whole.encoder)
     names = {one.name for one in getattr(encoder, "dual", {"": encoder}).values()}
     modes = "[joint, linear]" if whole.has_head else "[linear]"
@@ -157,7 +158,7 @@ def shrunk(whole: Experiment) -> list[str]:
         few += ["data.resample_hz=100", "data.windows={kind: event, events: trial, before_s: 0, after_s: 1}"]
     return [
         *SHORT,
-        *(override for name, overrides in ENCODERS.items() if name in names for override in overrides),
+        *(prefix + override for name, overrides in ENCODERS.items() if name in names for override in overrides),
         SHRUNK[whole.batch.kind],
         f"evaluate.modes={modes}",
         *few,
@@ -291,8 +292,6 @@ def test_every_key_can_be_explained() -> None:
     assert "Inverse regularisation" in explain_key("evaluate.probe.c")
     assert "Patients in a batch" in explain_key("batch.n_patients")
     assert "focal | vicreg | crossl | supremix | rnc | cwcl (required)" in explain_key("terms.criterion")
-        "terms.criterion"
-    )
     named = explain_key("terms.criterion.name")
     assert all(f"[{name}]" in named for name in ("gram", "focal", "vicreg", "crossl"))
     keys = [key for key, _, _ in walk_keys(Experiment)]

@@ -84,6 +84,7 @@ def test_the_comparisons_of_branches_and_devices() -> None:
     assert cells(term(**a, across="branch")) == ["ap1 | aq1", "ap2 | aq2"]
     assert cells(term(**a, across="branch", devices=["2"])) == ["ap2 | aq2"]
     assert cells(term(**a, across="branch", stack=["device"])) == ["ap1 ap2 | aq1 aq2"]
+    assert cells(term(**ab, across="branch")) == ["ap1 | aq1", "ap2 | aq2", "bp1 | bq1", "bp2 | bq2"]
     assert cells(term(**ab, across="branch", stack=["view"])) == ["ap1 bp1 | aq1 bq1", "ap2 bp2 | aq2 bq2"]
     assert cells(term(**ab, across="view")) == ["a | b"]
     assert cells(term(**ab, across="view", devices=["1", "2"])) == ["a1 | b1", "a2 | b2"]
