@@ -39,6 +39,7 @@ SHORT = [
     "evaluate.probe={c: 0.01, max_iter: 20}",
 ]
 ENCODERS = {
+    "resnet1d": ["widths=[4]", "kernels=[7]"],
     "dilated-cnn": ["depth=2", "hidden_dim=4", "embed_dim=4"],
     "patch-transformer": ["dual.transformer.width=8"],
     "channel-transformer": ["dual.transformer.projector=[8, 128]"],
@@ -113,6 +114,16 @@ def imu_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def ptbxl_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home where the records of ptbxl that are here are prepared."""
+    home = tmp_path_factory.mktemp("ptbxl-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIOCL_HOME", str(home))
+        prepare(find_dataset("ptbxl"), raw=test_data / "ecg" / "ptbxl")
+    return home
+
+
+@pytest.fixture(scope="session")
 def series_home(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home where the real series are prepared."""
     home = tmp_path_factory.mktemp("series-home")
@@ -149,7 +160,7 @@ def shrunk(whole: Experiment) -> list[str]:
     prefix = "encoder.each." if hasattr(whole.encoder, "each") else "encoder."
     encoder = getattr(whole.encoder, "each", whole.encoder)
     names = {one.name for one in getattr(encoder, "dual", {"": encoder}).values()}
-    modes = "[joint, linear]" if whole.has_head else "[linear]"
+    modes = "[joint, linear]" if whole.has_head or whole.judged == "regression" else "[linear]"
     many = getattr(whole.split, "kind", "") in ("leave-one-out", "k-fold")
     few = ["split={kind: k-fold, n_folds: 2, validation: 0}"] if many else []
     if whole.data.dataset in FEWER_WINDOWS:
@@ -172,6 +183,8 @@ def test_a_shipped_configuration_runs_in_short_form(
     extra = []
     if "mitdb" in name:
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("mitdb_home")))
+    elif name == "age-ptbxl":
+        monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("ptbxl_home")))
     elif name in ("mvcnet-eegmmidb", "mvcnet-smni"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("eeg_home")))
     elif "collossl" in name or "physical-therapy" in name:
