@@ -6,7 +6,8 @@ they stand beside every result.
 
 ======== ==================================================================================
 all      ``majority`` (class shares of the labelled rows, no features), ``raw`` (the window itself)
-ECG      ``amplitude``, ``shape`` (one beat's form), ``rr`` (intervals to the neighbours), ``rr-shape``
+ECG      ``amplitude``, ``shape`` (one beat's form), ``rr`` (intervals to the neighbours), ``rr-shape``,
+         ``rhythm`` (what a beat detector says of windows of several beats)
 EEG      ``amplitude``, ``log-variance`` (each channel), ``band-power`` (each channel and band),
          ``tangent-space`` (fitted: covariances seen from their mean), ``minirocket`` (fitted)
 IMU      ``means`` (of the axes), ``statistics`` (mean, standard deviation, spectral energy), ``minirocket``
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from biocl.evaluation.floors_common import Features, Floats, Windows, amplitude, log_variance, raw
-from biocl.evaluation.floors_ecg import holds_beat, rr_intervals, rr_shape, shape
+from biocl.evaluation.floors_ecg import holds_beat, holds_beats, rhythm, rr_intervals, rr_shape, shape
 from biocl.evaluation.floors_eeg import band_power, fit_tangent_space
 from biocl.evaluation.floors_imu import means, statistics
 from biocl.evaluation.minirocket import fit_minirocket
@@ -40,7 +41,7 @@ from biocl.training.spec import InputScale
 __all__ = ["FLOORS", "Floor", "FloorArm", "Windows", "floors_for", "majority_proba"]
 
 NAMES_BY_MODALITY = {
-    "ecg": ("majority", "amplitude", "raw", "shape", "rr", "rr-shape"),
+    "ecg": ("majority", "amplitude", "raw", "rhythm", "shape", "rr", "rr-shape"),
     "eeg": ("majority", "amplitude", "log-variance", "band-power", "tangent-space", "minirocket", "raw"),
     "imu": ("majority", "means", "statistics", "minirocket", "raw"),
 }
@@ -138,10 +139,12 @@ def floors_for(modality: str, windows: Windows) -> tuple[Floor, ...]:
     modality : str
         ``ecg``, ``eeg`` or ``imu``; any other gets ``majority``, ``amplitude`` and ``raw``.
     windows : Windows
-        ``shape`` needs an event with the beat around it, ``rr`` needs RR intervals, ``tangent-space`` at most
-        `MOST_TANGENT_CHANNELS` channels and two at least, ``minirocket`` at most `MOST_MINIROCKET_WINDOWS` windows.
+        ``shape`` needs an event with the beat around it, ``rhythm`` windows of several beats, ``rr`` RR intervals,
+        ``tangent-space`` at most `MOST_TANGENT_CHANNELS` channels and two at least, ``minirocket`` at most
+        `MOST_MINIROCKET_WINDOWS` windows.
     """
     lacking = ["rr"] * (windows.rr is None) + ["shape"] * (not holds_beat(windows))
+    lacking += ["rhythm"] * (not holds_beats(windows))
     lacking += ["tangent-space"] * (not 2 <= windows.x.shape[1] <= MOST_TANGENT_CHANNELS)
     lacking += ["minirocket"] * (len(windows.x) > MOST_MINIROCKET_WINDOWS)
     names = NAMES_BY_MODALITY.get(modality, ("majority", "amplitude", "raw"))
@@ -186,6 +189,7 @@ FLOORS: dict[str, Floor] = {
         Floor("amplitude", "amplitude, one number + LR", amplitude, scaling="level"),
         Floor("raw", "raw window + LR", raw),
         Floor("shape", "beat shape + LR", shape),
+        Floor("rhythm", "detected beats + LR", rhythm),
         Floor("rr", "RR intervals + LR", rr_intervals, scaling="none"),
         Floor("rr-shape", "RR intervals and beat shape + LR", rr_shape),
         Floor("log-variance", "log variance per channel + LR", log_variance, scaling="level"),

@@ -31,9 +31,11 @@ from numpy.typing import NDArray
 
 from biocl.errors import UsageError
 from biocl.evaluation.floors_common import TINY, Floats, Windows, by_block
+from biocl.signals.heartbeats import BAND_HZ, r_peaks
 
 P_WAVE_S, P_SEARCH_S = (-0.24, -0.08), (-0.3, -0.06)
 QRS_S, T_WAVE_S = (-0.1, 0.1), (0.14, 0.44)
+FEW_BEATS_S = 3.0
 
 
 def rr_intervals(windows: Windows) -> Floats:
@@ -129,6 +131,32 @@ def _segment(windows: Windows, seconds: tuple[float, float]) -> slice:
     assert windows.event_s is not None
     start, stop = (round((time + windows.event_s) * windows.sfreq) for time in seconds)
     return slice(max(0, start), stop)
+
+
+def rhythm(windows: Windows) -> Floats:
+    """What a beat detector says of windows of several beats, ``(n, 5)``.
+
+    Beats a minute by the mean and by the median interval between R peaks (`r_peaks`, all leads together), standard
+    deviation of the intervals, root mean square of their successive differences, in seconds, and beats a minute by
+    their number. Of fewer than two beats there is no interval: the number of beats then stands for the rates, and the
+    others are 0.
+    """
+    seconds = windows.x.shape[-1] / windows.sfreq
+    out = np.zeros((len(windows.x), 5))
+    for row, x in zip(out, windows.x, strict=True):
+        beats = r_peaks(x.T, windows.sfreq)
+        row[[0, 1, 4]] = 60 * len(beats) / seconds
+        intervals = np.diff(beats) / windows.sfreq
+        if len(intervals):
+            steps = np.diff(intervals)
+            spread = np.sqrt(np.mean(steps**2)) if len(steps) else 0.0
+            row[:4] = 60 / intervals.mean(), 60 / np.median(intervals), intervals.std(), spread
+    return out
+
+
+def holds_beats(windows: Windows) -> bool:
+    """Whether the windows are long enough for several beats, at a rate at which R peaks are found."""
+    return windows.event_s is None and windows.x.shape[-1] >= FEW_BEATS_S * windows.sfreq > FEW_BEATS_S * 2 * BAND_HZ[1]
 
 
 def holds_beat(windows: Windows) -> bool:

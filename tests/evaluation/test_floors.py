@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from biocl.errors import UsageError
 from biocl.evaluation import floors_common
 from biocl.evaluation.floors import FLOORS, FloorArm, Windows, floor_rows, floors_for, majority_proba
 from biocl.evaluation.floors_common import amplitude, log_variance, raw
-from biocl.evaluation.floors_ecg import rr_intervals, shape
+from biocl.evaluation.floors_ecg import rhythm, rr_intervals, shape
 from biocl.evaluation.floors_eeg import BANDS_HZ, band_power
 from biocl.evaluation.floors_imu import means, statistics
 from biocl.evaluation.metrics import classification_metrics, macro_f1
@@ -95,6 +96,9 @@ def test_which_floors_can_be_computed() -> None:
     assert names("ecg", windows(event_s=0.3)) == ["majority", "amplitude", "raw", "shape"]
     assert names("ecg", windows(rr=np.zeros((40, 6)))) == ["majority", "amplitude", "raw", "rr"]
     assert names("ecg", windows(event_s=0.1)) == ["majority", "amplitude", "raw"]
+    seconds = windows(n_times=400)
+    assert names("ecg", seconds) == ["majority", "amplitude", "raw", "rhythm"]
+    assert names("ecg", replace(seconds, sfreq=40.0)) == ["majority", "amplitude", "raw"]
     eeg = ["majority", "amplitude", "log-variance", "band-power", "tangent-space", "minirocket", "raw"]
     assert names("eeg", windows()) == eeg
     assert names("eeg", windows(n_chans=1)) == [name for name in eeg if name != "tangent-space"]
@@ -195,6 +199,23 @@ def test_likeness_is_one_for_the_usual_beat_and_knows_only_its_recording() -> No
     correlation = table[:, -2]
     np.testing.assert_allclose(np.delete(correlation, 5), 1, atol=1e-5)
     assert correlation[5] < 0.9
+
+
+def test_rhythm_counts_beats() -> None:
+    sfreq, seconds = 100.0, 10.0
+    time = np.arange(int(sfreq * seconds)) / sfreq
+
+    def ecg(beats_s: np.ndarray) -> np.ndarray:
+        return np.exp(-0.5 * ((time[:, None] - beats_s) / 0.015) ** 2).sum(axis=1)
+
+    regular, early = np.arange(0.5, 10, 0.8), np.array([0.5, 1.5, 2.5, 3.1, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5])
+    x = np.stack([ecg(regular), ecg(early), np.zeros_like(time)])[:, None]
+    found = rhythm(Windows(x=x, sfreq=sfreq, recording=np.zeros(3)))
+    np.testing.assert_allclose(found[0], [75, 75, 0, 0, 72], atol=0.3)
+    steps = np.diff(np.diff(early))
+    np.testing.assert_allclose(found[1, :2], [60, 60], atol=0.3)
+    np.testing.assert_allclose(found[1, 2:4], [np.diff(early).std(), np.sqrt((steps**2).mean())], atol=0.01)
+    np.testing.assert_array_equal(found[2], 0)
 
 
 def test_floors_refuse_windows_without_what_they_need() -> None:
