@@ -25,7 +25,7 @@ from biocl.views.spec import ViewSpec
 
 # Keys of `data:` that say how the store is made; the others say how it is read.
 CONDITIONING = tuple(ConditioningSpec.model_fields)
-Task = Literal["classification", "forecasting", "regression"]
+Task = Literal["classification", "multi-label", "forecasting", "regression"]
 VariantName = Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=60)]
 
 
@@ -46,6 +46,9 @@ class DataSpec(ConditioningSpec):
     """Devices whose channels are read (`biocl data inspect` lists them); the windows stay the same. Default: all."""
     classes: Annotated[list[str], Field(min_length=1)] | None = None
     """Labels that count, in order; windows with another label are left out. Default: the data set's."""
+    labels: Annotated[list[str], Field(min_length=2)] | None = None
+    """Labels of the recordings of which several may hold, each yes or no, as in [NORM, MI, STTC]: what a head:
+    multi-label predicts. Windows without a class stay with windows: {keep_unlabelled: true}."""
     target: TargetSpec | None = None
     """A number beside every window, to be predicted or to compare windows by: the heart rate, or a label of the
     recording such as the age. Windows of which it is unknown stay; windows without a label stay with
@@ -71,6 +74,8 @@ class DataSpec(ConditioningSpec):
     def _has_source(self) -> DataSpec:
         if self.dataset is None and self.store is None:
             raise ValueError("give data.dataset (a name) or data.store (a path)")
+        if self.labels is not None and len(set(self.labels)) < len(self.labels):
+            raise ValueError("data.labels names a label twice")
         if self.missing and self.align is not None:
             raise ValueError(
                 "data.align mixes the channels of all devices, so that one taken away (data.missing) would be "
@@ -194,6 +199,8 @@ class Experiment(Spec):
             return self.evaluate.task
         if self.trains("classification"):
             return "classification"
+        if self.data.labels is not None:
+            return "multi-label"
         if self.data.target is not None:
             return "regression"
         return "forecasting" if self.data.horizon_s is not None or self.trains("forecasting") else "classification"

@@ -160,7 +160,7 @@ def shrunk(whole: Experiment) -> list[str]:
     prefix = "encoder.each." if hasattr(whole.encoder, "each") else "encoder."
     encoder = getattr(whole.encoder, "each", whole.encoder)
     names = {one.name for one in getattr(encoder, "dual", {"": encoder}).values()}
-    modes = "[joint, linear]" if whole.has_head or whole.judged == "regression" else "[linear]"
+    modes = "[joint, linear]" if whole.has_head or whole.judged in ("regression", "multi-label") else "[linear]"
     many = getattr(whole.split, "kind", "") in ("leave-one-out", "k-fold")
     few = ["split={kind: k-fold, n_folds: 2, validation: 0}"] if many else []
     if whole.data.dataset in FEWER_WINDOWS:
@@ -183,7 +183,7 @@ def test_a_shipped_configuration_runs_in_short_form(
     extra = []
     if "mitdb" in name:
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("mitdb_home")))
-    elif name == "age-ptbxl":
+    elif name in ("age-ptbxl", "ptbxl-superclasses"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("ptbxl_home")))
     elif name in ("mvcnet-eegmmidb", "mvcnet-smni"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("eeg_home")))

@@ -27,6 +27,16 @@ from biocl.commands.regressions import (
 )
 from biocl.commands.results import patient_lines, tabulate
 from biocl.commands.setup import Cohort, check_judged, check_repeats, open_cohort, split_record
+from biocl.commands.several_labels import (
+    LABELS,
+    format_labels,
+    label_draw,
+    label_floors,
+    label_lines,
+    label_tasks,
+    predict_labels,
+    tabulate_labels,
+)
 from biocl.commands.study import (
     Fold,
     draw_for,
@@ -213,6 +223,9 @@ def drawn_labels(fold: Fold, cell: Cell) -> dict[str, Any]:
 KINDS = {
     "classification": Kind(
         class_tasks, floor_arms, drawn_labels, predict_cell, tabulate, patient_lines, of_classes, "proba"
+    ),
+    "multi-label": Kind(
+        label_tasks, label_floors, label_draw, predict_labels, tabulate_labels, label_lines, format_labels, LABELS
     ),
     "regression": Kind(
         regression_tasks,

@@ -62,7 +62,8 @@ def train_jointly(
         batch = data.batch(indices, device)
         hidden = torch.from_numpy(~known[indices]).to(device)
         target = None if batch.target is None else batch.target.masked_fill(hidden, float("nan"))
-        return replace(batch, label=batch.label.masked_fill(hidden, -1), target=target)
+        several = None if batch.labels is None else batch.labels.masked_fill(hidden[:, None], -1)
+        return replace(batch, label=batch.label.masked_fill(hidden, -1), target=target, labels=several)
 
     fit_heads_on(model, windows, train, labelled)
     plan = epoch_plan(experiment.batch, windows, train, experiment.seed)
@@ -96,7 +97,7 @@ def train_jointly(
 
 
 def judging_term(experiment: Experiment) -> ValueTerm | None:
-    """The forecasting or regression head by which weights are chosen; None where a classifier stands before it."""
+    """The head by which weights are chosen; None for a classifier, where one stands before all others."""
     for term in acting(experiment.terms):
         if isinstance(term, ClassificationTerm):
             return None

@@ -35,6 +35,7 @@ from biocl.objectives.terms import acting, encoded_views, key_views, make_views
 from biocl.objectives.weight_spec import weight_in_words
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition, spread
+from biocl.store.several_labels import describe_labels
 from biocl.store.targets import describe_target
 from biocl.training.data import embed
 from biocl.training.loop import Task, fit, total_steps
@@ -79,6 +80,7 @@ def make_plan(experiment: Experiment, *, device: str = "auto") -> dict[str, Any]
             "sfreq": cohort.windows.table.sfreq,
             "dropped": dict(cohort.windows.table.dropped),
             **described_target(experiment, cohort),
+            **({} if cohort.windows.table.labels is None else {"labels": describe_labels(cohort.windows.table)}),
             "read": described_reading(cohort),
             **described_devices(model, cohort),
             "split": f"{cohort.splits[0].stamp}, {len(cohort.splits)} fold(s)",

@@ -19,6 +19,7 @@ from biocl.files import home
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.build import build_store, store_key
 from biocl.store.quality import within_thresholds
+from biocl.store.several_labels import with_labels
 from biocl.store.spec import EventWindows, TrialsSpec, WindowsSpec
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
@@ -240,7 +241,9 @@ def window_table(store: Store, data: DataSpec) -> WindowTable:
     windows = windows_spec(store, data)
     table = derive_windows(store, windows, trials, classes=classes, aux=data.aux, most_missing=data.quality.nan)
     table = within_thresholds(store, table, data.quality, aligned=isinstance(windows, EventWindows))
-    return table if data.target is None else with_target(store, table, data.target, trials)
+    if data.target is not None:
+        table = with_target(store, table, data.target, trials)
+    return table if data.labels is None else with_labels(store, table, data.labels)
 
 
 def parsed(kind: Any, value: Any, key: str) -> Any:

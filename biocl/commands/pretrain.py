@@ -15,12 +15,11 @@ from biocl.commands.setup import Cohort, build_model, epoch_plan, open_cohort, s
 from biocl.config import to_yaml
 from biocl.errors import DataError
 from biocl.evaluation.finetuning import evenly, fit_heads_on
-from biocl.evaluation.values import value_errors, wearing
+from biocl.evaluation.values import ValueTerm, value_errors, wearing
 from biocl.experiment import Experiment
 from biocl.files import write_json
 from biocl.objectives.alignment import alignment
 from biocl.objectives.batch import Batch
-from biocl.objectives.head_spec import ForecastingTerm, RegressionTerm
 from biocl.objectives.model import Model
 from biocl.objectives.spec import ContrastTerm
 from biocl.objectives.terms import acting, make_views
@@ -158,11 +157,11 @@ def validation(
 ) -> Callable[[Weights, int], Metrics] | None:
     """A look at the validation patients.
 
-    The alignment of contrastive terms, on fixed batches and views, and the errors of forecasts and numbers, on evenly
-    spaced windows.
+    The alignment of contrastive terms, on fixed batches and views, and the errors of forecasts, numbers and labels, on
+    evenly spaced windows.
     """
     terms = [term for term in acting(experiment.terms) if isinstance(term, ContrastTerm)]
-    valued = [term for term in acting(experiment.terms) if isinstance(term, ForecastingTerm | RegressionTerm)]
+    valued = [term for term in acting(experiment.terms) if isinstance(term, ValueTerm)]
     if len(parts["validation"]) == 0 or not (terms or valued):
         return None
     rows = evenly(parts["validation"], experiment.finetune.validation_windows)

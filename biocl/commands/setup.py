@@ -206,6 +206,7 @@ def build_model(
             projectors=experiment.projectors,
             terms=experiment.terms if terms is None else terms,
             n_outputs=len(windows.table.classes) if n_outputs is None else n_outputs,
+            n_labels=len(windows.table.label_names),
             n_aux=windows.n_aux,
             horizon=windows.table.horizon,
         )

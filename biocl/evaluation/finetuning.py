@@ -11,7 +11,7 @@ import torch
 from biocl.encoders.spec import DevicesSpec
 from biocl.errors import UsageError
 from biocl.evaluation.metrics import classification_metrics
-from biocl.evaluation.values import Best, ValueTerm, chosen_by, value_errors
+from biocl.evaluation.values import Best, ValueTerm, score_of, value_errors
 from biocl.objectives.batch import Batch
 from biocl.objectives.head_spec import ClassificationTerm, HeadTerm
 from biocl.objectives.heads import ClassificationHead, balanced_class_weights
@@ -112,14 +112,14 @@ def finetune_model(
     seed : int
     device : torch.device
     on_log : callable
-    term : ForecastingTerm or RegressionTerm, optional
+    term : ForecastingTerm, RegressionTerm or MultiLabelTerm, optional
         The head where it is not a classifier of ``spec.head``; its views and weight do not count.
 
     Returns
     -------
     Model
         In evaluation mode, with the weights that were best on validation patients: by macro-F1, or by the mean squared
-        or absolute error of what is predicted (see `chosen_by`).
+        or absolute error, or the area under the curve, of what is predicted (see `score_of`).
 
     Raises
     ------
@@ -211,7 +211,7 @@ def look_at(
         return {"validation/macro_f1": score}, score
     windows = data.windows if isinstance(data, Labelled) else data
     errors = value_errors(model, windows, rows, device=device, title=term.title)
-    return {f"validation/{name}": value for name, value in errors.items()}, -errors[chosen_by(term)]
+    return {f"validation/{name}": value for name, value in errors.items()}, score_of(term, errors)
 
 
 def load_encoder(model: Model, weights: Weights) -> None:

@@ -65,9 +65,10 @@ class SpanSpec(Spec):
 class EvaluateSpec(Spec):
     """A protocol: who is judged, on which tasks, by how many labels, how they are used, and what is compared."""
 
-    task: Literal["auto", "classification", "forecasting", "regression"] = "auto"
-    """What is judged: classes, what follows a window (data.windows.horizon_s), or a number (data.target). auto is
-    classes where a head for them is trained, else the number or the future that the configuration has, else classes."""
+    task: Literal["auto", "classification", "multi-label", "forecasting", "regression"] = "auto"
+    """What is judged: classes, several labels (data.labels), what follows a window (data.windows.horizon_s), or a
+    number (data.target). auto is classes where a head for them is trained, else the labels, the number or the future
+    that the configuration has, else classes."""
     spans: Annotated[list[SpanSpec], Field(min_length=1)] | None = None
     """Look-backs and horizons of a study of forecasts, each a table. Default: that of data.windows."""
     seeds: Count = 3

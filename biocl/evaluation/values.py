@@ -1,4 +1,4 @@
-"""Forecasts and numbers: what a head says of windows, how far it is off, and which weights are the best."""
+"""Forecasts, numbers and labels: what a head says of windows, how far it is off, and which weights are the best."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from biocl.errors import UsageError
-from biocl.objectives.head_spec import ForecastingTerm, RegressionTerm
-from biocl.objectives.heads import ForecastingHead, RegressionHead
+from biocl.evaluation.several_labels import macro_auroc
+from biocl.objectives.head_spec import ForecastingTerm, MultiLabelTerm, RegressionTerm
+from biocl.objectives.heads import ForecastingHead, MultiLabelHead, RegressionHead
 from biocl.objectives.model import Model
 from biocl.training.averaging import Weights
 from biocl.training.data import Windows
 from biocl.training.fitting import pieces
 
-ValueTerm = ForecastingTerm | RegressionTerm
-ValueHead = ForecastingHead | RegressionHead
+ValueTerm = ForecastingTerm | RegressionTerm | MultiLabelTerm
+ValueHead = ForecastingHead | RegressionHead | MultiLabelHead
 
 
 @torch.no_grad()
@@ -31,7 +32,7 @@ def predict_values(
     title: str | None = None,
     batch_size: int = 256,
 ) -> np.ndarray:
-    """What a forecasting or regression head says of table rows, in evaluation mode; nothing wanted is read.
+    """What a head for forecasts, numbers or labels says of table rows, in evaluation mode; nothing wanted is read.
 
     Parameters
     ----------
@@ -48,10 +49,11 @@ def predict_values(
     Returns
     -------
     ndarray of float32
-        (n, n_chans, horizon) in the units of ``data.input_scale``, or (n,) in the target's units.
+        (n, n_chans, horizon) in the units of ``data.input_scale``, (n,) in the target's units, or (n, n_labels).
     """
     head = value_head(model, title)
-    shape = (windows.n_chans, windows.table.horizon) if isinstance(head, ForecastingHead) else ()
+    shape: tuple[int, ...] = (windows.n_chans, windows.table.horizon) if isinstance(head, ForecastingHead) else ()
+    shape = (len(windows.table.label_names),) if isinstance(head, MultiLabelHead) else shape
     out = np.empty((len(rows), *shape), dtype=np.float32)
     was_training = model.training
     model.eval()
@@ -68,21 +70,21 @@ def predict_values(
 
 
 def value_head(model: Model, title: str | None = None) -> ValueHead:
-    """The forecasting or regression head of a title, or the only one there is.
+    """The head for forecasts, numbers or labels of a title, or the only one there is.
 
     Raises
     ------
     UsageError
         There is none, or there are several and none is named.
     """
-    found = {name: head for name, head in model.heads.items() if isinstance(head, ForecastingHead | RegressionHead)}
+    found = {name: head for name, head in model.heads.items() if isinstance(head, ValueHead)}
     if title is None and len(found) == 1:
         return next(iter(found.values()))
     if title is None or title not in found:
         raise UsageError(
-            f"This model has {'the heads ' + ', '.join(found) if found else 'no head'} for forecasts and numbers",
+            f"This model has {'the heads ' + ', '.join(found) if found else 'no head'} for forecasts, numbers, labels",
             "terms",
-            "Name one of its heads" if found else "Give it a term with head: forecasting or regression",
+            "Name one of its heads" if found else "Give it a term with head: forecasting, regression or multi-label",
         )
     return found[title]
 
@@ -96,15 +98,19 @@ def value_errors(
     title: str | None = None,
     batch_size: int = 256,
 ) -> dict[str, float]:
-    """Mean squared and mean absolute error of a head's predictions, in their units.
+    """Mean squared and mean absolute error of a head's predictions, in their units; of labels the area under the curve.
 
-    Over windows whose number is known; over all channels and steps of forecasts. NaN where there is none.
+    Over windows whose number or label is known; over all channels and steps of forecasts. NaN where there is none.
 
     Returns
     -------
     dict
-        ``mse`` and ``mae``.
+        ``mse`` and ``mae``, or ``macro_auroc``.
     """
+    if isinstance(value_head(model, title), MultiLabelHead):
+        assert windows.table.labels is not None
+        said = predict_values(model, windows, rows, device=device, title=title, batch_size=batch_size)
+        return {"macro_auroc": macro_auroc(windows.table.labels[rows], said)}
     forecasts = isinstance(value_head(model, title), ForecastingHead)
     squares = sizes = count = 0.0
     for piece in pieces(rows, batch_size):
@@ -132,9 +138,11 @@ def targets(windows: Windows) -> np.ndarray:
     return windows.table.target
 
 
-def chosen_by(term: ValueTerm) -> str:
-    """The error on validation patients by which weights are chosen: that of the loss, as far as it is one."""
-    return "mse" if term.loss == "mse" else "mae"
+def score_of(term: ValueTerm, errors: dict[str, float]) -> float:
+    """By what weights are chosen on validation patients, more is better: the error of the loss, or the area."""
+    if isinstance(term, MultiLabelTerm):
+        return errors["macro_auroc"]
+    return -errors["mse" if term.loss == "mse" else "mae"]
 
 
 @dataclass

@@ -66,6 +66,8 @@ class Batch:
         `future`.
     target : Tensor of float32, shape (B,), or None
         See `Ids`.
+    labels : Tensor of int8, shape (B, n_labels), or None
+        Which of several labels hold (``data.labels``): 1 and 0, -1 where it is unknown.
     """
 
     x: torch.Tensor
@@ -81,6 +83,7 @@ class Batch:
     future: torch.Tensor | None = None
     level: tuple[torch.Tensor, torch.Tensor] | None = None
     target: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
 
     @property
     def ids(self) -> Ids:

@@ -70,6 +70,19 @@ class ClassificationTerm(HeadBase):
     lacks is not charged."""
 
 
+class MultiLabelTerm(HeadBase):
+    """Every label of several on its own: it holds of a window, or does not."""
+
+    head: Literal["multi-label"]
+    """Which of several labels hold (data.labels); what is unknown of a window is left out."""
+    network: NetworkSpec = NetworkSpec()
+    """The head, on the pooled latents joined with auxiliary inputs where there are any."""
+    loss: Literal["binary", "softmax", "decoupled-softmax", "asymmetric"] = "binary"
+    """binary is the cross entropy of every label on its own, asymmetric the same with little weight on easy absences;
+    softmax sets the labels that hold against all, decoupled-softmax each of them against those that do not hold. The
+    last two rank labels and give no probabilities."""
+
+
 class ForecastingTerm(HeadBase):
     """All steps of a window's future at once, of every channel, in the units of data.input_scale.
 
@@ -116,9 +129,10 @@ class ReconstructionTerm(HeadBase):
     """Squared error, absolute error, or huber, which is squared up to 1 and absolute beyond."""
 
 
-HeadTerm = ClassificationTerm | ForecastingTerm | RegressionTerm | ReconstructionTerm
+HeadTerm = ClassificationTerm | MultiLabelTerm | ForecastingTerm | RegressionTerm | ReconstructionTerm
 FORMS: dict[str, type[HeadBase]] = {
     "classification": ClassificationTerm,
+    "multi-label": MultiLabelTerm,
     "forecasting": ForecastingTerm,
     "regression": RegressionTerm,
     "reconstruction": ReconstructionTerm,

@@ -47,8 +47,8 @@ class Model(nn.Module):
     projectors : mapping of str to ProjectorSpec
     terms : sequence of terms
         A head is built for each head term.
-    n_outputs, n_aux : int
-        Classes and auxiliary inputs of the heads.
+    n_outputs, n_labels, n_aux : int
+        Classes, labels of which several may hold, and auxiliary inputs of the heads.
     horizon : int
         Time steps behind a window that a head forecasts.
 
@@ -82,6 +82,7 @@ class Model(nn.Module):
         projectors: Mapping[str, ProjectorSpec] | None = None,
         terms: Sequence[Term] | None = None,
         n_outputs: int = 0,
+        n_labels: int = 0,
         n_aux: int = 0,
         horizon: int = 0,
     ) -> None:
@@ -135,6 +136,7 @@ class Model(nn.Module):
                 steps_are_time=self.encoder.steps_are_time,
                 channel_dim=self.channel_dim,
                 n_outputs=n_outputs,
+                n_labels=n_labels,
                 n_aux=n_aux,
             ),
         )

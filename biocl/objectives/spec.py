@@ -14,6 +14,7 @@ from biocl.objectives.head_spec import (
     ClassificationTerm,
     ForecastingTerm,
     HeadBase,
+    MultiLabelTerm,
     ReconstructionTerm,
     RegressionTerm,
     head_form,
@@ -225,6 +226,7 @@ def term_form(value: Any) -> str | None:
 Term = Annotated[
     Annotated[ContrastTerm, Tag("contrast-term")]
     | Annotated[ClassificationTerm, Tag("classification-head")]
+    | Annotated[MultiLabelTerm, Tag("multi-label-head")]
     | Annotated[ForecastingTerm, Tag("forecasting-head")]
     | Annotated[RegressionTerm, Tag("regression-head")]
     | Annotated[ReconstructionTerm, Tag("reconstruction-head")],

@@ -55,6 +55,8 @@ class WindowTable:
         Time steps behind every window that are its future, all of them signal; 0 where nothing is forecast.
     target, target_name : ndarray of float32, shape (n_windows,), or None; str
         The number that is predicted of each window (``data.target``), NaN where it is unknown.
+    labels, label_names : ndarray of int8, shape (n_windows, n_labels), or None; tuple of str
+        Which of several labels hold (``data.labels``): 1 and 0, -1 where it is unknown.
     """
 
     rows: NDArray[Any]
@@ -67,6 +69,8 @@ class WindowTable:
     horizon: int = 0
     target: NDArray[np.float32] | None = None
     target_name: str = ""
+    labels: NDArray[np.int8] | None = None
+    label_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -134,7 +138,8 @@ class WindowTable:
     def take(self, indices: NDArray[Any]) -> WindowTable:
         """The windows at `indices` (integers or a mask), in that order."""
         target = None if self.target is None else self.target[indices]
-        return replace(self, rows=self.rows[indices], aux=self.aux[indices], target=target)
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(self, rows=self.rows[indices], aux=self.aux[indices], target=target, labels=labels)
 
     def digest(self) -> str:
         """SHA-256 (hex) of everything that a run reads from the table (not of `dropped`)."""
@@ -147,17 +152,22 @@ class WindowTable:
         if self.target is not None:
             hashed.update(canonical_json(["target", self.target_name]).encode())
             hashed.update(np.ascontiguousarray(self.target).tobytes())
+        if self.labels is not None:
+            hashed.update(canonical_json(["labels", list(self.label_names)]).encode())
+            hashed.update(np.ascontiguousarray(self.labels).tobytes())
         return hashed.hexdigest()
 
 
 def write_table(table: WindowTable, folder: Path) -> None:
-    """Write ``windows.npy``, ``windows.json`` and, where there are any, ``aux.npy`` and ``target.npy``."""
+    """Write ``windows.npy``, ``windows.json`` and, where there are any, ``aux.npy``, ``target.npy``, ``labels.npy``."""
     packed, constant = pack(table.rows)
     write_array(folder / "windows.npy", packed)
     if table.aux_names:
         write_array(folder / "aux.npy", table.aux)
     if table.target is not None:
         write_array(folder / "target.npy", table.target)
+    if table.labels is not None:
+        write_array(folder / "labels.npy", table.labels)
     write_json(
         folder / "windows.json",
         {
@@ -168,6 +178,7 @@ def write_table(table: WindowTable, folder: Path) -> None:
             "constant": constant,
             "horizon": table.horizon,
             **({"target_name": table.target_name} if table.target is not None else {}),
+            **({"label_names": list(table.label_names)} if table.labels is not None else {}),
         },
     )
 
@@ -190,4 +201,6 @@ def read_table(folder: Path) -> WindowTable:
         horizon=sidecar.get("horizon", 0),
         target=None if target_name is None else np.load(folder / "target.npy"),
         target_name=target_name or "",
+        labels=np.load(folder / "labels.npy") if "label_names" in sidecar else None,
+        label_names=tuple(sidecar.get("label_names", ())),
     )

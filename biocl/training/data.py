@@ -287,6 +287,7 @@ class Windows:
             present=None if present is None else torch.from_numpy(present).to(device),
             future=torch.from_numpy(self.future(indices)).to(device) if self.table.horizon and ahead else None,
             level=level,
+            labels=None if self.table.labels is None else torch.from_numpy(self.table.labels[indices]).to(device),
             target=None if self.table.target is None else torch.from_numpy(self.table.target[indices]).to(device),
         )
 

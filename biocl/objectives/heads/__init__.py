@@ -8,6 +8,7 @@ from biocl.objectives.heads.classification import (
     loss_after_each_device,
 )
 from biocl.objectives.heads.forecasting import ForecastingHead
+from biocl.objectives.heads.multi_label import MultiLabelHead
 from biocl.objectives.heads.reconstruction import ReconstructionHead
 from biocl.objectives.heads.regression import RegressionHead
 from biocl.objectives.heads.sight import check_sight
@@ -16,6 +17,7 @@ __all__ = [
     "AnyHead",
     "ClassificationHead",
     "ForecastingHead",
+    "MultiLabelHead",
     "ReconstructionHead",
     "RegressionHead",
     "Shapes",

@@ -14,17 +14,20 @@ from biocl.objectives.head_spec import (
     ClassificationTerm,
     ForecastingTerm,
     HeadTerm,
+    MultiLabelTerm,
     ReconstructionTerm,
     RegressionTerm,
 )
 from biocl.objectives.heads.classification import ClassificationHead, classification_loss, loss_after_each_device
 from biocl.objectives.heads.forecasting import ForecastingHead
+from biocl.objectives.heads.multi_label import MultiLabelHead
+from biocl.objectives.heads.networks import HeadWithAux
 from biocl.objectives.heads.reconstruction import ReconstructionHead
 from biocl.objectives.heads.regression import RegressionHead
 from biocl.objectives.pairs import carried
 from biocl.views.view import View
 
-AnyHead = ClassificationHead | ForecastingHead | RegressionHead | ReconstructionHead
+AnyHead = ClassificationHead | MultiLabelHead | ForecastingHead | RegressionHead | ReconstructionHead
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Shapes:
     steps_are_time : bool
     channel_dim : int or None
         Width of a channel's own pooled vector, where the encoder reads each channel alone.
-    n_outputs, n_aux : int
-        Classes and auxiliary inputs.
+    n_outputs, n_labels, n_aux : int
+        Classes, labels of which several may hold, and auxiliary inputs.
     """
 
     n_chans: int
@@ -53,6 +56,7 @@ class Shapes:
     steps_are_time: bool
     channel_dim: int | None
     n_outputs: int
+    n_labels: int
     n_aux: int
 
 
@@ -79,6 +83,8 @@ def build_head(term: HeadTerm, shapes: Shapes) -> AnyHead:
             return ClassificationHead(
                 term.network, in_dim=shapes.vec_dim, n_outputs=shapes.n_outputs, n_aux=shapes.n_aux
             )
+        case MultiLabelTerm():
+            return MultiLabelHead(term, in_dim=shapes.vec_dim, n_labels=shapes.n_labels, n_aux=shapes.n_aux)
         case ForecastingTerm():
             return ForecastingHead(
                 term,
@@ -134,7 +140,7 @@ def head_loss(
             return classification_loss(head.predict(latents, batch), target, class_weights)
         case ReconstructionHead():
             return head.loss(latents, batch, view)
-        case ForecastingHead() | RegressionHead():
+        case ForecastingHead() | RegressionHead() | MultiLabelHead():
             return head.loss(latents, batch)
     raise TypeError(f"{type(head).__name__} is no head")
 
@@ -151,7 +157,7 @@ def fit_heads(heads: nn.ModuleDict, *, aux: Tensor | None = None, target: Tensor
         Numbers of regression, NaN where unknown.
     """
     for head in heads.values():
-        if aux is not None and isinstance(head, ClassificationHead | RegressionHead) and head.aux_mean.numel():
+        if aux is not None and isinstance(head, HeadWithAux) and head.aux_mean.numel():
             head.fit_aux(aux)
         if isinstance(head, RegressionHead):
             if target is None:
@@ -165,5 +171,5 @@ def fit_heads(heads: nn.ModuleDict, *, aux: Tensor | None = None, target: Tensor
 
 def predicted(head: nn.Module, latents: Latents, batch: Batch) -> Tensor:
     """What a head says of a batch, (B, …): logits, forecasts or numbers, in their units."""
-    assert isinstance(head, ClassificationHead | ForecastingHead | RegressionHead | ReconstructionHead)
+    assert isinstance(head, ClassificationHead | MultiLabelHead | ForecastingHead | RegressionHead | ReconstructionHead)
     return head.predict(latents, batch)

@@ -6,6 +6,61 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from biocl.encoders.latents import Latents
+from biocl.errors import UsageError
+from biocl.objectives.batch import Batch
+from biocl.objectives.head_spec import MultiLabelTerm
+from biocl.objectives.heads.networks import HeadWithAux, build_network
+
+
+class MultiLabelHead(HeadWithAux):
+    """Pooled latents (B, D), joined with auxiliary inputs (B, n_aux), to a logit for every label (B, n_labels).
+
+    Parameters
+    ----------
+    term : MultiLabelTerm
+    in_dim, n_labels, n_aux : int
+        Width of the latents, number of labels and of auxiliary inputs.
+
+    Raises
+    ------
+    UsageError
+        There are no labels.
+    """
+
+    def __init__(self, term: MultiLabelTerm, *, in_dim: int, n_labels: int, n_aux: int = 0) -> None:
+        super().__init__(n_aux)
+        if not n_labels:
+            raise UsageError(
+                f"The head {term.title} predicts several labels, and the windows have none",
+                "data.labels",
+                "Name them, as in data.labels: [NORM, MI, STTC, CD, HYP]",
+            )
+        self.term = term
+        self.network = build_network(term.network, in_dim + n_aux, n_labels)
+
+    def logits(self, latents: Latents, batch: Batch) -> Tensor:
+        """Logits (B, n_labels) in float32."""
+        out: Tensor = self.network(self.joined(latents.vec, batch.aux))
+        return out.float()
+
+    def predict(self, latents: Latents, batch: Batch) -> Tensor:
+        """Probabilities (B, n_labels), each label's own; those of a softmax rank labels only."""
+        return self.logits(latents, batch).sigmoid()
+
+    def loss(self, latents: Latents, batch: Batch) -> Tensor:
+        """The loss of the term over what is known."""
+        assert batch.labels is not None
+        logits = self.logits(latents, batch)
+        match self.term.loss:
+            case "softmax":
+                return softmax_loss(logits, batch.labels)
+            case "decoupled-softmax":
+                return decoupled_softmax_loss(logits, batch.labels)
+            case "asymmetric":
+                return asymmetric_loss(logits, batch.labels)
+        return asymmetric_loss(logits, batch.labels, focus_no=0.0, margin=0.0)
+
 
 def softmax_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Softmax over all labels, mean over those that hold: ``-mean_{p in P} (s_p - LSE_k s_k)``.
