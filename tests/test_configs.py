@@ -165,6 +165,8 @@ def shrunk(whole: Experiment) -> list[str]:
     few = ["split={kind: k-fold, n_folds: 2, validation: 0}"] if many else []
     if whole.data.dataset in FEWER_WINDOWS:
         few += [f"data.windows={FEWER_WINDOWS[whole.data.dataset]}", "evaluate.devices=[all]"]
+    if whole.data.dataset == "mitdb" and whole.data.resample_hz is not None:
+        few += ["data.resample_hz=125"]  # of the prepared minutes
     if whole.data.dataset == "synthetic-mi":
         few += ["data.resample_hz=100", "data.windows={kind: event, events: trial, before_s: 0, after_s: 1}"]
     return [
@@ -234,7 +236,8 @@ def test_the_header_says_what_it_is_and_how_to_run_it(name: str) -> None:
     lines = shipped_configs()[name].read_text(encoding="utf-8").splitlines()
     header = [line for line in lines if line.startswith("#")]
     assert lines[0].startswith("# ")
-    assert any(f"biocl pretrain configs/{name}.yaml" in line for line in header) or name == "own-data"
+    commands = [f"biocl {verb} configs/{name}.yaml" for verb in ("pretrain", "evaluate")]
+    assert any(command in line for line in header for command in commands) or name == "own-data"
 
 
 def test_mitdb_split_marks_the_shared_person(mitdb_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
