@@ -165,6 +165,8 @@ def shrunk(whole: Experiment) -> list[str]:
     few = ["split={kind: k-fold, n_folds: 2, validation: 0}"] if many else []
     if whole.data.dataset in FEWER_WINDOWS:
         few += [f"data.windows={FEWER_WINDOWS[whole.data.dataset]}", "evaluate.devices=[all]"]
+        if whole.data.horizon_s is not None:
+            few += [f"data.windows.horizon_s={whole.data.horizon_s}"]
     if whole.data.dataset == "mitdb" and whole.data.resample_hz is not None:
         few += ["data.resample_hz=125"]  # of the prepared minutes
     if whole.data.dataset == "synthetic-mi":

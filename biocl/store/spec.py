@@ -25,7 +25,10 @@ class Labelled(Spec):
 
 
 class EventWindows(Labelled):
-    """One window around every event of a kind; the event gives the label."""
+    """One window around every event of a kind; the event gives the label.
+
+    With `horizon_s`, a window is there only where its future is.
+    """
 
     kind: Literal["event"]
     """Which form this is; each has keys of its own."""
@@ -35,6 +38,9 @@ class EventWindows(Labelled):
     """Seconds before the event."""
     after_s: Seconds
     """Seconds after the event."""
+    horizon_s: Seconds | None = None
+    """Seconds behind each window that are its future, which a forecasting head predicts; they lie in the window's own
+    recording and touch no gap. A split of scope time puts a window where its future lies."""
 
 
 class SlidingWindows(Labelled):

@@ -74,7 +74,7 @@ def derive_windows(
         recording   |-----------------------------------------------------------|
         event         [--x--] [--x--]  [--x--]  around each event; what crosses an end is dropped
         sliding     [-----][-----][-----] …     in each trial (for neighbours: in each recording)
-        …  horizon  [-----]>>>[-----]>>>        each with the steps behind it, its future
+        …  horizon  [-----]>>>[-----]>>>        each (of both) with the steps behind it, its future
         trial       [-------]   |  [-------] |  at the start of each trial
         neighbours  (  trial 0  )(  trial 1  )  n_samples consecutive windows, on one side of every gap
 
@@ -299,9 +299,8 @@ def candidates(
 
 def steps_ahead(store: Store, windows: Windows) -> int:
     """Time steps behind each window that are its future."""
-    if not isinstance(windows, SlidingWindows) or windows.horizon_s is None:
-        return 0
-    return max(1, round(windows.horizon_s * store.sfreq))
+    horizon_s = getattr(windows, "horizon_s", None)
+    return 0 if horizon_s is None else max(1, round(horizon_s * store.sfreq))
 
 
 def around_events(
@@ -319,8 +318,10 @@ def around_events(
     length = max(1, round((windows.before_s + windows.after_s) * store.sfreq))
     at = np.rint(events["onset_s"] * store.sfreq).astype(np.int64)
     start = at - round(windows.before_s * store.sfreq)
-    fits = (start >= 0) & (start + length <= n_times)
-    count(dropped, "crosses an end of its recording", ~fits)
+    inside = (start >= 0) & (start + length <= n_times)
+    fits = inside & (start + length + steps_ahead(store, windows) <= n_times)
+    count(dropped, "crosses an end of its recording", ~inside)
+    count(dropped, "its future crosses an end of its recording", inside & ~fits)
     code = {name: number for number, name in enumerate(label_names)}
     label = np.array([code[name] for name in store.event_labels], np.int64)[events["label"]]
 

@@ -253,7 +253,7 @@ def test_a_view_that_hides_or_disturbs_is_taken(step: str) -> None:
 
 
 def test_an_unknown_head_is_told_of_those_there_are() -> None:
-    with pytest.raises(ValidationError, match="classification, forecasting, regression, reconstruction"):
+    with pytest.raises(ValidationError, match="classification, multi-label, forecasting, regression, reconstruction"):
         TypeAdapter(Term).validate_python({"head": "forcasting"})
 
 

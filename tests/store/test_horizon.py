@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from biocl.config import load_experiment
 from biocl.errors import UsageError
-from biocl.signals.recording import Recording
+from biocl.signals.recording import Events, Recording
 from biocl.splits.make import assign
 from biocl.splits.split import Split
-from biocl.store.spec import RecordingTrials, SlidingWindows, StretchTrials
+from biocl.store.spec import EventWindows, RecordingTrials, SlidingWindows, StretchTrials
 from biocl.store.store import Store
 from biocl.store.table import read_table, write_table
 from biocl.store.windows import derive_windows
@@ -61,6 +61,27 @@ def test_the_future_stays_in_the_trial_and_off_gaps(make_store: Callable[..., St
     kept = derive_windows(store, sliding(1.0, 0.5), StretchTrials(kind="stretch", length_s=4.0), most_missing=0.5)
     assert len(kept) > len(table)
     assert np.isfinite(Windows(store, kept, "none").future(np.arange(len(kept)))).all()
+
+
+def test_an_event_has_a_window_where_its_future_is(make_store: Callable[..., Store]) -> None:
+    base = recording_of("a", 100)
+    values = base.read(0, 100).copy()
+    values[50:52] = np.nan
+    onsets = np.array([0.2, 1.0, 3.0, 4.0, 6.0, 8.7, 9.2, 9.6])  # 4.0 looks ahead into the gap, as far as 5.0
+    events = Events.of("beat", onsets, label="n")
+    store = make_store([Recording.from_array("a", "p", 10.0, values, base.channels, events=events)])
+    around = EventWindows(kind="event", events="beat", before_s=0.3, after_s=0.5, horizon_s=0.6)
+    table = derive_windows(store, around, WHOLE)
+    assert (table.n_times, table.horizon) == (8, 6)
+    assert table.start.tolist() == [7, 27, 57, 84]
+    assert table.dropped == {
+        "crosses an end of its recording": 2,
+        "its future crosses an end of its recording": 1,
+        "its future touches a gap": 1,
+    }
+    np.testing.assert_array_equal(Windows(store, table, "none").future(np.array([1]))[0].T, store.signals[35:41])
+    without = derive_windows(store, around.model_copy(update={"horizon_s": None}), WHOLE)
+    assert without.start.tolist() == [7, 27, 37, 57, 84, 89]
 
 
 @pytest.mark.parametrize("scale", ["none", "window", "recording", "trial", "train", "kind"])

@@ -117,7 +117,7 @@ def check_read(term: ForecastingTerm, horizon: int, n_steps: int, *, steps_are_t
         raise UsageError(
             f"The head {term.title} forecasts, and the windows have no future",
             "data.windows",
-            "Set data.windows: {kind: sliding, …, horizon_s: SECONDS}",
+            "Set horizon_s: SECONDS in data.windows (of kind sliding or event)",
         )
     if term.read in ("last", "aligned") and not steps_are_time:
         raise UsageError(
