@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,15 +23,21 @@ OF_A_VARIANT = (
 )
 
 
-def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | None = None) -> Experiment:
-    """Read a configuration file, apply ``key.sub=value`` overrides, and check every key.
+Source = str | Path | Mapping[str, Any] | Experiment
+Override = str | Mapping[str, Any]
+Overrides = Sequence[Override] | Mapping[str, Any]
+
+
+def load_experiment(source: Source, overrides: Overrides = (), *, seed: int | None = None) -> Experiment:
+    """Read a configuration, apply ``key.sub=value`` overrides, and check every key.
 
     Parameters
     ----------
-    source : Path
-        A YAML file, or the name of a shipped one (``biocl config list``).
-    overrides : sequence of str
-        Values are read as YAML: ``train.lr=1e-4``, ``data.classes=[N,S,V]``, ``terms.0.weight=0``.
+    source : path, str, mapping or Experiment
+        A YAML file, the name of a shipped one (``biocl config list``), or the content of one.
+    overrides : sequence of str or mapping, or one mapping
+        In text, values are read as YAML: ``train.lr=1e-4``, ``data.classes=[N,S,V]``, ``terms.0.weight=0``. In a
+        mapping they are values: ``{"train.lr": 1e-4, "data.classes": ["N", "S", "V"]}``.
     seed : int, optional
         Replaces the file's.
 
@@ -39,17 +46,24 @@ def load_experiment(source: Path, overrides: Sequence[str] = (), *, seed: int | 
     UsageError
         Naming file, line and key, with the nearest known key.
     """
+    if isinstance(source, Experiment) and not overrides and seed is None:
+        return source
     tree, path = read_config(source)
-    for override in overrides:
+    for override in [overrides] if isinstance(overrides, Mapping | str) else overrides:
         apply_override(tree, override)
     if seed is not None:
         tree["seed"] = seed
     return validated(tree, path)
 
 
-def read_config(source: Path) -> tuple[dict[str, Any], Path]:
-    """The content of a configuration file, and where it is."""
-    path = find_config(source)
+def read_config(source: Source) -> tuple[dict[str, Any], Path]:
+    """The content of a configuration, and where it is."""
+    if isinstance(source, Experiment):
+        # Keys that were not given stay so: what is not said of the recordings is what suits the data set.
+        return source.model_dump(mode="json", exclude_unset=True), Path(f"the experiment {source.name}")
+    if isinstance(source, Mapping):
+        return as_yaml(source), Path("the mapping given as configuration")
+    path = find_config(Path(source))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -57,6 +71,21 @@ def read_config(source: Path) -> tuple[dict[str, Any], Path]:
             f"This configuration cannot be read ({error})", path, "Save it as a text file, UTF-8"
         ) from error
     return read_yaml(text, path), path
+
+
+def as_yaml(value: Any) -> Any:
+    """A value of Python as a YAML file would hold it: lists, plain numbers, paths as text (a store is its folder)."""
+    if isinstance(value, Mapping):
+        return {str(key): as_yaml(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_yaml(item) for item in value]
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if type(value).__module__ == "numpy":
+        return value.tolist()
+    return value
 
 
 def load_data(source: Path) -> DataSpec:
@@ -120,8 +149,12 @@ def read_yaml(text: str, where: Path | str) -> dict[str, Any]:
     return tree
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Set ``key.sub=value`` in the tree; numbers address list items."""
+def apply_override(tree: dict[str, Any], override: Override) -> None:
+    """Set ``key.sub=value`` in the tree, or each entry of a mapping; numbers address list items."""
+    if isinstance(override, Mapping):
+        for name, given in override.items():
+            set_key(tree, name, as_yaml(given), f"override {name}")
+        return
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise UsageError(

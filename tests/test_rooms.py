@@ -26,6 +26,8 @@ ORDER = [
     "experiment",
     "config",
     "commands",
+    "api",
+    "estimators",
     "cli",
 ]
 TORCH_FREE = {"signals", "datasets", "store", "splits", "sampling"}

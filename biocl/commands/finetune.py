@@ -160,9 +160,10 @@ def judge(
                 for name in METRICS
             ],
         ),
-        f"run folder: {run}",
     ]
-    return "\n\n".join(lines)
+    text = "\n\n".join(lines)
+    write_text(run / "tables.md", text)
+    return f"{text}\n\nrun folder: {run}"
 
 
 def prediction_lines(

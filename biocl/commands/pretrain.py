@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def pretrain(
     resume: bool = False,
     fold: int = 0,
     cohort: Cohort | None = None,
+    show_progress: bool = True,
 ) -> Path:
     """Pretrain on the training patients of one fold and leave a run folder.
 
@@ -58,6 +60,8 @@ def pretrain(
         Which fold of the split.
     cohort : Cohort, optional
         Opened before.
+    show_progress : bool
+        Say on the error stream how far it is.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def pretrain(
     if checkpoint is None:
         log.write(0, {"initial_state": digests_of(model.state_dict())})
     trained_on = split_record(split, windows, parts)["patients"]["train"]
-    with progress("pretrain", n_steps) as advance:
+    with progress("pretrain", n_steps, shown=show_progress) as advance:
         if checkpoint:
             advance(checkpoint.state["step"])
         last: dict[str, str] = {"note": ""}
@@ -132,6 +136,7 @@ def pretrain(
                 "n_times": windows.n_times,
                 "sfreq": windows.table.sfreq,
                 "channels": [channel.name for channel in windows.channels],
+                "channel_facts": [asdict(channel) for channel in windows.channels],
                 "classes": list(windows.table.classes),
                 "trains_head": experiment.has_head,
                 "input_scale": windows.scale,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +38,20 @@ class ArrayCohort:
     sfreq: float
     channels: tuple[Channel, ...]
 
+    @cached_property
+    def rows(self) -> dict[str, NDArray[np.int64]]:
+        """Which windows are a patient's, in the order given; patients in order of first appearance."""
+        names, firsts, number = np.unique(self.patients, return_index=True, return_inverse=True)
+        together = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+        return {str(names[i]): together[i] for i in np.argsort(firsts)}
+
     def entries(self, raw: Path | None = None) -> list[Entry]:
         """One recording for each patient, in order of first appearance; there is no raw folder."""
-        return [
-            Entry(name, name, source=f"arrays, patient {name}", revision=self.revision(name))
-            for name in dict.fromkeys(self.patients.tolist())
-        ]
+        return [Entry(name, name, source=f"arrays, patient {name}", revision=self.revision(name)) for name in self.rows]
 
     def revision(self, patient: str) -> str:
         """Hash of all that the arrays say of a patient."""
-        mine = self.patients == patient
+        mine = self.rows[patient]
         hashed = hashlib.sha256(repr((self.sfreq, self.channels)).encode())
         for part in (self.signals[mine], self.labels[mine], self.trials[mine]):
             hashed.update(np.ascontiguousarray(part).tobytes())
@@ -54,7 +59,7 @@ class ArrayCohort:
 
     def read(self, entry: Entry) -> Recording:
         """A patient's windows, one after another."""
-        mine = self.patients == entry.patient
+        mine = self.rows[entry.patient]
         windows, labels, trials = self.signals[mine], self.labels[mine], self.trials[mine]
         n_windows, n_chans, length = windows.shape
         onset_s = np.arange(n_windows) * length / self.sfreq
@@ -147,8 +152,11 @@ def array_dataset(
 
 def refuse_torn_trials(patient: NDArray[np.str_], trial: NDArray[np.str_]) -> None:
     """A trial is one stretch of time: its windows must follow one another among the patient's."""
-    for person in dict.fromkeys(patient.tolist()):
-        mine = trial[patient == person]
+    number = np.unique(patient, return_inverse=True)[1]
+    order = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[order])) + 1
+    for rows in np.split(order, starts):
+        person, mine = patient[rows[0]], trial[rows]
         runs = mine[np.append(True, mine[1:] != mine[:-1])]
         if len(runs) != len(set(runs.tolist())):
             torn = next(name for name in runs.tolist() if (runs == name).sum() > 1)

@@ -100,6 +100,10 @@ class Store:
         # Another process maps the same files instead of being sent their content.
         return Store.open, (str(self.path),)
 
+    def __fspath__(self) -> str:
+        # So that a store may stand wherever the path of one may.
+        return str(self.path)
+
     def __len__(self) -> int:
         return len(self.numbers)
 

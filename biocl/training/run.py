@@ -150,8 +150,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Any]:
+def progress(title: str, total: int, *, shown: bool = True) -> Iterator[Any]:
     """A bar on a terminal, a plain line every tenth of the way elsewhere; yields ``advance(n, note)``."""
+    if not shown:
+        yield lambda n=1, note="": None
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -161,14 +164,14 @@ def progress(title: str, total: int) -> Iterator[Any]:
             task = bar.add_task(title, total=total, note="")
             yield lambda n=1, note="": bar.update(task, advance=n, note=note)
         return
-    done, shown, start = 0, 0, time.monotonic()
+    done, said, start = 0, 0, time.monotonic()
 
     def advance(n: int = 1, note: str = "") -> None:
-        nonlocal done, shown
+        nonlocal done, said
         done += n
         tenth = 10 * done // max(1, total)
-        if tenth > shown:
-            shown = tenth
+        if tenth > said:
+            said = tenth
             print(
                 f"{title}: {done}/{total} after {time.monotonic() - start:.0f} s {note}".rstrip(),
                 file=sys.stderr,
