@@ -44,6 +44,21 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+SCRATCH = "biocl-scratch-"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is gone at the end; writing into it does not wait for the disk."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def in_scratch(path: Path) -> bool:
+    """Whether a path is inside a `scratch_folder`."""
+    return any(part.startswith(SCRATCH) for part in path.parts)
+
+
 @contextmanager
 def parents_of(path: Path) -> Iterator[None]:
     """Make the folders above `path`; if the body fails, those that were made for it are gone again."""
@@ -89,7 +104,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if not in_scratch(path):
+                    os.fsync(file.fileno())
             os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:
@@ -175,7 +191,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_path(path: Path) -> None:
-    """fsync one file or folder."""
+    """fsync one file or folder; nothing in a scratch folder is meant to outlive the process."""
+    if in_scratch(path):
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biocl.errors import BioclError, DataError, LeakageError, UsageError
-from biocl.files import canonical_json, digest, new_folder, read_json, write_json, write_text
+from biocl.files import canonical_json, digest, new_folder, read_json, scratch_folder, write_json, write_text
 from biocl.randomness import integer_seed, stream
 
 
@@ -62,3 +62,19 @@ def test_an_error_says_what_where_and_what_to_do(error: type[BioclError], code: 
     paragraph = error("It broke", "here", "Mend it").paragraph()
     assert paragraph == "It broke. Where: here. Mend it."
     assert error.exit_code == code
+
+
+def test_scratch_is_gone_at_the_end_and_does_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    with scratch_folder() as folder:
+        write_text(folder / "deep" / "a.txt", "a")
+        with new_folder(folder / "whole") as partial:
+            (partial / "b.txt").write_text("b")
+        assert (folder / "whole" / "b.txt").read_text() == "b"
+        assert synced == []
+        write_text(tmp_path / "kept.txt", "c")
+        assert len(synced) == 1
+    assert not folder.exists()

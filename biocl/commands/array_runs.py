@@ -69,7 +69,7 @@ def method_of(
             f"data.align: {given.data.align.mode} looks at the other windows of a patient, and an estimator's window "
             "stands for itself",
             path,
-            "Use mode: inductive",
+            "Use mode: inductive, or override data.align with None",
         )
     if input_scale not in PER_WINDOW:
         raise UsageError(

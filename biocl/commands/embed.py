@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from biocl.config import load_experiment
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import load_encoder
 from biocl.experiment import DataSpec, Experiment
-from biocl.files import write_bytes
+from biocl.files import scratch_folder, write_bytes
 from biocl.store.store import Store
 from biocl.training.checkpoint import Checkpoint, load_checkpoint
 from biocl.training.data import Windows, embed
@@ -162,9 +161,9 @@ def embed_arrays(
             "Resample them first",
         )
     whose = np.arange(len(values)) if patients is None else np.asarray(patients)
-    with TemporaryDirectory(prefix="biocl-") as folder:
+    with scratch_folder() as folder:
         channels = trained_channels(state)
-        store = array_store(values, whose, Path(folder) / "store", sfreq=state["sfreq"], channels=channels)
+        store = array_store(values, whose, folder / "store", sfreq=state["sfreq"], channels=channels)
         windows, rows = array_windows(store, whose, experiment.data, checkpoint.fitted)
         vectors = encoded(experiment, checkpoint, windows, rows, device=device)
         columns = {name: column[rows] for name, column in said_of(windows).items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from biocl.estimators.checks import (
     validate_data,
     windows_in,
 )
+from biocl.files import scratch_folder
 from biocl.signals.recording import Channel
 
 UNSEEN = "not seen in fit"
@@ -142,8 +142,8 @@ class ArrayEstimator(BaseEstimator):
         from biocl.commands.arrays import array_store, array_windows
 
         patients = np.full(len(x), UNSEEN)
-        with TemporaryDirectory(prefix="biocl-") as folder:
-            store = array_store(x, patients, Path(folder) / "store", sfreq=float(self.sfreq), channels=self.channels_)
+        with scratch_folder() as folder:
+            store = array_store(x, patients, folder / "store", sfreq=float(self.sfreq), channels=self.channels_)
             return look(*array_windows(store, patients, self.experiment_.data, self.checkpoint_.fitted))
 
     def _vectors(self, x: np.ndarray) -> np.ndarray:

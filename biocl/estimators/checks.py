@@ -27,7 +27,7 @@ except ImportError:  # scikit-learn 1.5
 
 # Values that are not finite are told here by window and channel; the key that leaves that to us was renamed in 1.6.
 FINITE = "ensure_all_finite" if "ensure_all_finite" in signature(check_array).parameters else "force_all_finite"
-UNIT = "NU"
+UNIT = "a.u."  # arbitrary: values are taken as they are, and no range is expected of them
 VOLTAGES: dict[str, ChannelKind] = {"ecg": "ecg", "eeg": "eeg"}
 
 

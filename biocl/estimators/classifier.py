@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from biocl.config import Source
 from biocl.estimators.base import ArrayEstimator
 from biocl.estimators.checks import InputError, class_names, labels_of
+from biocl.files import scratch_folder
 from biocl.signals.recording import Channel
 
 MODES = ("linear", "partial", "full")
@@ -104,8 +103,8 @@ class BiosignalClassifier(ClassifierMixin, ArrayEstimator):
         x = self._new_windows(X)
         self.classes_, codes = np.unique(labels_of(y, len(x)), return_inverse=True)
         names = class_names(self.classes_)
-        with TemporaryDirectory(prefix="biocl-") as folder:
-            fold = self._pretrain(x, groups, Path(folder), np.array(names)[codes], names)
+        with scratch_folder() as folder:
+            fold = self._pretrain(x, groups, folder, np.array(names)[codes], names)
             self.classifier_ = fit_classifier(fold, names, self.mode)
         return self
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from biocl.estimators.base import ArrayEstimator
+from biocl.files import scratch_folder
 
 
 class BiosignalEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ArrayEstimator):
@@ -21,8 +20,8 @@ class BiosignalEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ArrayE
     ----------
     config : str, path, mapping or Experiment
         Whose method is used: a shipped configuration (``biocl config list``), a file, or a mapping of its keys
-        ``encoder``, ``terms``, ``views``, ``projectors``, ``batch``, ``train``, ``finetune``. What it says of data,
-        split and study does not count.
+        ``encoder``, ``terms``, ``views``, ``projectors``, ``batch``, ``train``, ``finetune``. Of what it says of data,
+        ``align`` and ``normalise`` count; split and study do not.
     overrides : mapping, optional
         Keys to replace, such as ``{"encoder.depth": 4}``.
     sfreq : float
@@ -101,8 +100,8 @@ class BiosignalEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ArrayE
             The configuration is wrong.
         """
         x = self._new_windows(X)
-        with TemporaryDirectory(prefix="biocl-") as folder:
-            self._pretrain(x, groups, Path(folder))
+        with scratch_folder() as folder:
+            self._pretrain(x, groups, folder)
         self._n_features_out = self._vectors(x[:1]).shape[1]
         return self
 

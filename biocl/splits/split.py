@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -135,8 +136,8 @@ def fold_to_json(split: Split) -> dict[str, Any]:
 
 def shared_patients(split: Split) -> list[str]:
     """Patients that stand in more than one part, in the split's order."""
-    everyone = [patient for part in PARTS for patient in split.parts[part]]
-    return list(dict.fromkeys(patient for patient in everyone if everyone.count(patient) > 1))
+    times = Counter(patient for part in PARTS for patient in split.parts[part])
+    return [patient for patient, n in times.items() if n > 1]
 
 
 def check_lists(split: Split) -> None:
@@ -144,7 +145,7 @@ def check_lists(split: Split) -> None:
     if set(split.parts) != set(PARTS):
         raise UsageError(f"The parts of a split are {', '.join(PARTS)}, not {', '.join(split.parts)}", split.name)
     for part, patients in split.parts.items():
-        twice = [patient for patient in dict.fromkeys(patients) if patients.count(patient) > 1]
+        twice = [patient for patient, n in Counter(patients).items() if n > 1]
         if twice:
             raise UsageError(
                 f"Patient {twice[0]!r} is listed twice in {part}",
