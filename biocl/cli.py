@@ -228,6 +228,31 @@ def evaluate(
 
 
 @app.command()
+def sweep(
+    config: Config,
+    overrides: Overrides = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", help="A journal file, sqlite:///FILE or postgresql://…; default: in the run folder."),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", help="Processes.", min=1)] = 1,
+    trials: Annotated[int | None, typer.Option("--trials", help="Replaces sweep.trials.", min=1)] = None,
+    out: Out = None,
+    device: Device = "auto",
+    seed: Seed = None,
+    resume: Resume = False,
+) -> None:
+    """Search over keys of a configuration, by inner validation patients alone."""
+    from biocl.commands.sweep import sweep as run
+    from biocl.config import load_experiment
+    from biocl.training.run import default_run
+
+    experiment = load_experiment(config, overrides or [], seed=seed)
+    folder = out or default_run(f"{experiment.name}-sweep")
+    print(run(experiment, folder, storage=storage, workers=workers, trials=trials, device=device, resume=resume))
+
+
+@app.command()
 def embed(
     run: Annotated[Path, typer.Argument(help="Run folder of a pretraining.")],
     store: Annotated[Path, typer.Argument(help="A store.")],

@@ -20,6 +20,7 @@ from biocl.signals.spec import ConditioningSpec
 from biocl.spec import Spec
 from biocl.splits.spec import SplitSpec
 from biocl.store.spec import MissingSpec, QualitySpec, TargetSpec, TrialsSpec, WindowsSpec
+from biocl.sweeps.spec import SweepSpec
 from biocl.training.spec import AlignSpec, FinetuneSpec, InputScale, Normalise, TrainSpec
 from biocl.views.spec import ViewSpec
 
@@ -131,6 +132,8 @@ class Experiment(Spec):
     variants: dict[VariantName, dict[str, Any]] = {}
     """The same experiment with other keys, each a row beside it in every table of evaluate, on the same patients:
     {name: {terms.1.weight: 0, …}}. An ablation, or rival methods."""
+    sweep: SweepSpec | None = None
+    """Which keys `biocl sweep` varies, and how; no other verb reads it."""
 
     @field_validator("finetune", mode="before")
     @classmethod
@@ -217,4 +220,4 @@ class Experiment(Spec):
     @property
     def pretraining_digest(self) -> str:
         """Hash of everything that pretraining depends on (not of what comes after)."""
-        return digest(self.model_dump(mode="json", exclude={"name", "finetune", "evaluate", "variants"}))
+        return digest(self.model_dump(mode="json", exclude={"name", "finetune", "evaluate", "variants", "sweep"}))

@@ -22,6 +22,7 @@ ORDER = [
     "objectives",
     "training",
     "evaluation",
+    "sweeps",
     "reports",
     "experiment",
     "config",

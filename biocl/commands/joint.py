@@ -32,6 +32,7 @@ def train_jointly(
     device: torch.device,
     validation: np.ndarray | None = None,
     on_log: Callable[[int, Metrics], None] = lambda step, values: None,
+    on_look: Callable[[Weights, int], Metrics] | None = None,
 ) -> None:
     """Train a model in place as ``terms:`` and ``train:`` say.
 
@@ -53,6 +54,9 @@ def train_jointly(
     validation : ndarray of int, optional
         Table rows by which weights are chosen.
     on_log : callable
+    on_look : callable, optional
+        Without `validation`: given the weights to be judged and the step, every ``train.validate_every`` steps and
+        after the last.
     """
     windows = data.windows if isinstance(data, Labelled) else data
     known = np.zeros(len(windows.table), np.bool_)
@@ -90,7 +94,7 @@ def train_jointly(
         seed=experiment.seed,
         device=device,
         on_log=on_log,
-        validate=look if len(looked_at) else None,
+        validate=look if len(looked_at) else on_look,
     )
     if best.weights or at.average:
         model.load_state_dict(best.weights or at.average)

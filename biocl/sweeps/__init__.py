@@ -1,0 +1,1 @@
+"""Optuna studies over a configuration, which see inner validation patients only."""

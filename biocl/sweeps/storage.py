@@ -1,0 +1,138 @@
+"""Where a study is kept: a journal file, SQLite, or a database server that may be restarted meanwhile."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from biocl.errors import DataError, UsageError
+from biocl.files import disk_errors
+
+PATIENCE_S = 600.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+LOCK_LEFT_S = 10
+"""A journal's lock is held for milliseconds; after this long, whoever held it was killed."""
+JOURNAL = "study.journal"
+
+
+def open_storage(url: str | None, out: Path) -> BaseStorage:
+    """Open what ``--storage`` names.
+
+    Parameters
+    ----------
+    url : str, optional
+        ``postgresql://user@host/name``, ``sqlite:///file.db`` or the path of a journal file; default: a journal in the
+        run folder.
+    out : Path
+        The run folder.
+
+    Raises
+    ------
+    UsageError
+        There is no such database, or its driver is not installed.
+    """
+    if url is None or "://" not in url:
+        path = out / JOURNAL if url is None else Path(url)
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_LEFT_S)
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        return optuna.storages.get_storage(PatientStorage(with_driver(url), engine_kwargs=engine_arguments(url)))
+    except ImportError as error:
+        raise UsageError(
+            "The driver of this database is not installed", redacted(url), 'Run pip install "biocl[sweep]"'
+        ) from error
+    except (SQLAlchemyError, StorageInternalError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        raise UsageError(
+            f"This storage cannot be opened ({redacted(reason)})",
+            redacted(url),
+            "Check --storage: the server, the name of the database, the user",
+        ) from error
+
+
+def with_driver(url: str) -> str:
+    """``postgres://`` and ``postgresql://`` by psycopg 3, whatever SQLAlchemy's default."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+
+
+def engine_arguments(url: str) -> dict[str, Any]:
+    """A connection that went away is noticed before it is used; SQLite waits for its other writers."""
+    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+
+
+def redacted(text: str) -> str:
+    """A URL without its password."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]+@", r"\1:***@", text)
+
+
+def kind_of(url: str | None) -> str:
+    """How a storage is called in results, without where it is."""
+    if url is None or "://" not in url:
+        return "journal"
+    return re.split(r"[:+]", url, maxsplit=1)[0]
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a database went away, or was busy, rather than refused what it was told."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    if not isinstance(cause, DBAPIError):
+        return False
+    return cause.connection_invalidated or type(cause).__name__ in ("OperationalError", "InterfaceError")
+
+
+def again(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of a storage, tried again with growing pauses while its database is away."""
+
+    @functools.wraps(method)
+    def patient(self: PatientStorage, *given: Any, **keys: Any) -> Any:
+        began, wait = time.monotonic(), FIRST_WAIT_S
+        while True:
+            try:
+                return method(self, *given, **keys)
+            except (StorageInternalError, DBAPIError) as error:
+                if not is_lost(error):
+                    raise
+                if time.monotonic() - began > PATIENCE_S:
+                    raise DataError(
+                        f"The database of the study has been away for {PATIENCE_S:.0f} s",
+                        "--storage",
+                        "Start it, then the same command with --resume goes on",
+                    ) from error
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_S)
+
+    return patient
+
+
+class PatientStorage(RDBStorage):
+    """A database whose every operation outlives a restart of the server.
+
+    An operation that was carried out just before the connection broke is repeated. Where that matters, it is harmless:
+    a trial without an owner is cleaned up like that of a killed worker (`biocl.sweeps.liveness`), and a result that is
+    told twice stays the first.
+    """
+
+
+OPERATIONS = (
+    *("create_new_study", "delete_study", "set_study_user_attr", "set_study_system_attr", "get_study_id_from_name"),
+    *("get_study_name_from_id", "get_study_directions", "get_study_user_attrs", "get_study_system_attrs"),
+    *("get_all_studies", "_create_new_trial", "_set_trial_param", "get_trial_id_from_study_id_trial_number"),
+    *("_get_best_trial_id", "set_trial_state_values", "set_trial_intermediate_value", "set_trial_user_attr"),
+    *("set_trial_system_attr", "get_trial", "_get_trials", "get_trial_user_attrs", "get_trial_system_attrs"),
+)
+for name in OPERATIONS:
+    setattr(PatientStorage, name, again(getattr(RDBStorage, name)))
