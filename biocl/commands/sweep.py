@@ -30,11 +30,11 @@ from biocl.sweeps.plots import draw_plots
 from biocl.sweeps.results import default_trial, front, patients_of, ranked, score, summary, table, trial_lines
 from biocl.sweeps.space import Changes, changes_of, corners, own_params, part_of
 from biocl.sweeps.spec import ChoiceParameter, SweepSpec
-from biocl.sweeps.storage import kind_of, open_storage, redacted
-from biocl.sweeps.study import TRIALS, Plan, join_study, open_study
+from biocl.sweeps.storage import is_database, kind_of, open_storage
+from biocl.sweeps.study import TRIALS, Plan, check_joinable, join_study, open_study
 from biocl.sweeps.workers import Job, Objective, Outcome, Running, Timing, name_of_worker, run_trials, run_workers
 from biocl.training.optimisation import resolve_device
-from biocl.training.run import progress, start_run
+from biocl.training.run import progress, redacted, start_run
 
 FIXED = (
     *("name", "seed", "split", "variants", "sweep", "finetune.labels", "finetune.draw"),
@@ -143,13 +143,16 @@ def sweep(
     cohort = objective.cohort(objective.experiment({}, "configuration"))
     choices = check_space(objective)
     plan = plan_of(experiment, cohort, choices)
+    database = open_storage(storage, out) if storage is not None and is_database(storage) else None
+    if database is not None:
+        check_joinable(plan, database, resume=resume)
     # Nothing is written before all that may be refused has been looked at.
     record = {"folds": [split_record(one, cohort.windows, cohort.parts(i)) for i, one in enumerate(cohort.splits)]}
     run = start_run(out, config=to_yaml(experiment), split=record, kind="sweep", resume=resume)
     same_storage(run, storage)
     assert cohort.outer is not None
     write_splits([cohort.outer], run / SPLIT)
-    study = open_study(plan, open_storage(storage, run), resume=resume, trials=trials)
+    study = open_study(plan, database or open_storage(storage, run), resume=resume, trials=trials)
     total = study.user_attrs[TRIALS]
     with progress("sweep", total) as advance:
         shown = shower(advance)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from biocl.files import write_bytes
 from biocl.sweeps.results import counted, default_trial, front, importances, is_feasible, ranked, score
+from biocl.sweeps.space import stored
 from biocl.sweeps.spec import ChoiceParameter, ParameterSpec, SweepSpec
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def draw_plots(study: Study, spec: SweepSpec, folder: Path) -> list[Path]:
     found = importances(study)
     plots: dict[str, Callable[[], Figure]] = {"history": lambda: history(study)}
     if found:
-        plots["importance"] = lambda: importance(found)
+        plots["importance"] = lambda: importance({spec.labels_of[key]: value for key, value in found.items()})
     plots["slice"] = lambda: slices(study, spec)
     if len(spec.objectives) > 1:
         plots["pareto"] = lambda: pareto(study, spec)
@@ -136,11 +137,9 @@ def draw_slice(
 ) -> None:
     """One panel of `slices`."""
     plain(axes)
-    axes.set_title(key, fontsize=9)
+    axes.set_title(parameter.label or key, fontsize=9)
     places: dict[Any, int] = {}
     if isinstance(parameter, ChoiceParameter):
-        from biocl.sweeps.space import stored
-
         places = {stored(value): place for place, value in enumerate(parameter.choice)}
         labels = [shortened(str(value)) for value in places]
         axes.set_xticks(range(len(labels)), labels, fontsize=7, rotation=20 if max(map(len, labels)) > 8 else 0)

@@ -96,6 +96,7 @@ def summary(study: Study, spec: SweepSpec) -> dict[str, Any]:
         "default": described(own) if own else None,
         "front": [described(trial) for trial in front(study)],
         "importances": importances(study),
+        "labels": spec.labels_of,
         "sampler": study.user_attrs["sampler"],
         "pruner": study.user_attrs["pruner"],
         "seed": study.user_attrs["seed"],
@@ -154,7 +155,7 @@ def table(study: Study, spec: SweepSpec) -> str:
         ]
         for trial in shown
     ]
-    return markdown(["trial", "score", *costs, *spec.space], rows)
+    return markdown(["trial", "score", *costs, *spec.labels_of.values()], rows)
 
 
 def brief(value: Any) -> str:

@@ -23,6 +23,8 @@ class Parameter(Spec):
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
+    label: str | None = None
+    """What tables and plots call it; default: the key."""
     also: list[str] = []
     """Other keys that take the same value, as two views that share a mask."""
     when: dict[str, Any] = {}
@@ -314,8 +316,16 @@ class SweepSpec(Spec):
             isinstance(one, FloatParameter) and one.step is None for one in self.space.values()
         ):
             raise ValueError("sampler: brute-force needs a step for every float")
+        labels = list(self.labels_of.values())
+        if len(set(labels)) < len(labels):
+            raise ValueError("space calls two parameters by one label")
         named = [key for name, one in self.space.items() for key in (name, *one.also)]
         twice = [key for key in dict.fromkeys(named) if named.count(key) > 1]
         if twice:
             raise ValueError(f"space sets {twice[0]} twice")
         return self
+
+    @property
+    def labels_of(self) -> dict[str, str]:
+        """What each parameter is called in tables and plots."""
+        return {key: one.label or key for key, one in self.space.items()}

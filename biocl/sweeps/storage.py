@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from biocl.errors import DataError, UsageError
 from biocl.files import disk_errors
+from biocl.training.run import redacted
 
 PATIENCE_S = 600.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
@@ -42,7 +43,8 @@ def open_storage(url: str | None, out: Path) -> BaseStorage:
     UsageError
         There is no such database, or its driver is not installed.
     """
-    if url is None or "://" not in url:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if url is None or not is_database(url):
         path = out / JOURNAL if url is None else Path(url)
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,16 +76,14 @@ def engine_arguments(url: str) -> dict[str, Any]:
     return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
 
 
-def redacted(text: str) -> str:
-    """A URL without its password."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]+@", r"\1:***@", text)
+def is_database(url: str) -> bool:
+    """Whether a storage is none of files that biocl writes itself."""
+    return "://" in url
 
 
 def kind_of(url: str | None) -> str:
     """How a storage is called in results, without where it is."""
-    if url is None or "://" not in url:
-        return "journal"
-    return re.split(r"[:+]", url, maxsplit=1)[0]
+    return "journal" if url is None or not is_database(url) else re.split(r"[:+]", url, maxsplit=1)[0]
 
 
 def is_lost(error: BaseException) -> bool:

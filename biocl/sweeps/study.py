@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,19 +71,10 @@ def open_study(plan: Plan, storage: BaseStorage, *, resume: bool, trials: int | 
     UsageError
         The study exists, or was started with another configuration, space, split or store.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    tools: dict[str, Any] = {"sampler": sweep_sampler(plan.spec), "pruner": make_pruner(plan.spec.pruner)}
-    try:
-        study = optuna.create_study(study_name=plan.name, storage=storage, directions=plan.directions, **tools)
-    except DuplicatedStudyError:
-        if not resume:
-            raise UsageError(
-                f"This storage holds a study named {plan.name}",
-                "--storage",
-                "Join it with --resume, or set another name: in the configuration",
-            ) from None
-        study = optuna.load_study(study_name=plan.name, storage=storage, **tools)
-    check_identity(study, plan)
+    check_joinable(plan, storage, resume=resume)
+    with suppress(DuplicatedStudyError):
+        optuna.create_study(study_name=plan.name, storage=storage, directions=plan.directions)
+    study = join_study(plan, storage)
     remember(study, plan, trials)
     if not any(trial.user_attrs.get(DEFAULT) and trial.state is not TrialState.FAIL for trial in trials_of(study)):
         study.enqueue_trial(dict(plan.own), user_attrs={DEFAULT: True})
@@ -91,7 +83,6 @@ def open_study(plan: Plan, storage: BaseStorage, *, resume: bool, trials: int | 
 
 def join_study(plan: Plan, storage: BaseStorage) -> Study:
     """The study as a worker sees it, after `open_study` made it."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.load_study(
         study_name=plan.name,
         storage=storage,
@@ -100,15 +91,24 @@ def join_study(plan: Plan, storage: BaseStorage) -> Study:
     )
 
 
-def check_identity(study: Study, plan: Plan) -> None:
-    """Refuse another configuration, space, split or store than that of the study.
+def check_joinable(plan: Plan, storage: BaseStorage, *, resume: bool) -> None:
+    """Refuse a study that exists, or on a resume one of another configuration, space, split or store.
 
     Raises
     ------
     UsageError
     """
-    there = study.user_attrs.get(IDENTITY, dict(plan.identity))
-    differ = [name for name, value in plan.identity.items() if there.get(name) != value]
+    if plan.name not in optuna.get_all_study_names(storage):
+        return
+    if not resume:
+        raise UsageError(
+            f"This storage holds a study named {plan.name}",
+            "--storage",
+            "Join it with --resume, or set another name: in the configuration",
+        )
+    now = dict(plan.identity)
+    there = optuna.load_study(study_name=plan.name, storage=storage).user_attrs.get(IDENTITY, now)
+    differ = [name for name, value in now.items() if there.get(name) != value]
     if differ:
         raise UsageError(
             f"The study {plan.name} was started with another {' and another '.join(differ)}",

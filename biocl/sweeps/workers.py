@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-import optuna
 from optuna.exceptions import TrialPruned, UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -322,7 +321,6 @@ def work(job: Job, name: str, pipe: Connection) -> None:
         signal.signal(number, asked)
     follow_parent()
     torch.set_num_threads(job.n_threads)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         study, objective = job.open(*job.arguments)
         run_trials(study, job.spec, objective, name, job.timing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -19,7 +20,7 @@ from biocl import __version__
 from biocl.errors import UsageError
 from biocl.files import disk_errors, parents_of, read_json, write_json, write_text
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mne", "wfdb", "pydantic", "safetensors")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mne", "wfdb", "optuna", "pydantic", "safetensors")
 
 
 def default_run(name: str) -> Path:
@@ -39,7 +40,7 @@ def start_run(out: Path, *, config: str, split: Mapping[str, Any], kind: str, re
     split : mapping
         Patients per part, with a digest.
     kind : str
-        ``pretrain``, ``finetune`` or ``evaluate``.
+        ``pretrain``, ``finetune``, ``evaluate`` or ``sweep``.
     resume : bool
         Continue what is there, or start if there is nothing yet, so that a job that may be killed can
         always be given the same command.
@@ -67,7 +68,7 @@ def start_run(out: Path, *, config: str, split: Mapping[str, Any], kind: str, re
     with disk_errors(out), parents_of(out / "run.json"):
         try:
             write_text(out / "config.yaml", config)
-            write_text(out / "command.txt", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) + "\n")
+            write_text(out / "command.txt", redacted(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])) + "\n")
             write_json(out / "environment.json", environment())
             write_json(out / "split.json", dict(split))
             # Last, so that a folder with this file has all the others.
@@ -77,6 +78,11 @@ def start_run(out: Path, *, config: str, split: Mapping[str, Any], kind: str, re
                 shutil.rmtree(out, ignore_errors=True)
             raise
     return out
+
+
+def redacted(text: str) -> str:
+    """A text without the passwords of URLs in it: ``postgresql://user:***@host``."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]+@", r"\1:***@", text)
 
 
 def check_same(out: Path, *, config: str, split: Mapping[str, Any], kind: str) -> None:
