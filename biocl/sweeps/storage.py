@@ -14,7 +14,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from biocl.errors import DataError, UsageError
 from biocl.files import disk_errors
@@ -88,10 +88,14 @@ def kind_of(url: str | None) -> str:
 
 def is_lost(error: BaseException) -> bool:
     """Whether a database went away, or was busy, rather than refused what it was told."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    if not isinstance(cause, DBAPIError):
-        return False
-    return cause.connection_invalidated or type(cause).__name__ in ("OperationalError", "InterfaceError")
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OperationalError | InterfaceError | PendingRollbackError):
+            return True
+        if isinstance(seen, DBAPIError) and seen.connection_invalidated:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def again(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,7 +107,7 @@ def again(method: Callable[..., Any]) -> Callable[..., Any]:
         while True:
             try:
                 return method(self, *given, **keys)
-            except (StorageInternalError, DBAPIError) as error:
+            except (StorageInternalError, SQLAlchemyError) as error:
                 if not is_lost(error):
                     raise
                 if time.monotonic() - began > PATIENCE_S:

@@ -159,13 +159,15 @@ def run_trials(
             time.sleep(timing.poll_s)  # the others are at the last ones, or gone
             continue
         trial = study.ask()
+        # Who was taken for dead finds its trial failed, at whatever it writes next: it is somebody else's by now.
         try:
             with beating(study, trial, owner, timing.beat_s):
                 state, values = run_one(study, trial, spec, objective, total)
+        except UpdateFinishedTrialError:
+            continue
         except BaseException:
             release(study, frozen(study, trial))
             raise
-        # Who was taken for dead finds its trial failed: it is somebody else's by now.
         with suppress(ValueError, UpdateFinishedTrialError):
             study.tell(trial, values, state)
 

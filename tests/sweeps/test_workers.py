@@ -24,6 +24,7 @@ from biocl.sweeps.study import Plan, join_study, open_study
 from biocl.sweeps.workers import Job, Objective, Outcome, Running, Timing, run_trials, run_workers
 
 QUICK = Timing(beat_s=0.2, grace_s=1.5, poll_s=0.05)
+PATIENT = Timing(beat_s=0.5, grace_s=60, poll_s=0.05)
 SPEC: dict[str, Any] = {
     "trials": 24,
     "space": {"x": {"float": [0.0, 1.0]}, "y": {"choice": ["a", "b"]}},
@@ -131,7 +132,7 @@ def test_killed_workers_and_a_restarted_server_change_no_count(
         one = request.getfixturevalue("server")
         storage, trouble = one.url, {4: kill_one, 10: one.restart}
     study = open_study(plan(), open_storage(storage, tmp_path), resume=False)
-    job = Job(open_here, (plan(), storage, tmp_path), plan().spec, QUICK, 1)
+    job = Job(open_here, (plan(), storage, tmp_path), plan().spec, PATIENT, 1)
     run_workers(study, job, 2, sabotaged(trouble))
     assert trouble == {}
     trials = trials_of(study)
@@ -161,6 +162,21 @@ def test_a_trial_whose_worker_went_silent_is_tried_again(tmp_path: Path) -> None
     again = next(trial for trial in trials if trial.user_attrs.get(AGAIN) == 2)
     assert again.user_attrs[DEFAULT]
     assert again.params == {"x": 0.5, "y": "a"}
+
+
+def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(tmp_path: Path) -> None:
+    study = open_study(plan(trials=4), open_storage(None, tmp_path), resume=False)
+
+    def slow(changes: Changes, running: Running) -> Outcome:
+        if running.trial.number == 1:
+            release(study, trials_of(study)[1])
+        return objective(changes, running)
+
+    run_trials(study, plan(trials=4).spec, slow, "me", QUICK)
+    assert [trial.state for trial in trials_of(study)] == [
+        *(TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE, TrialState.COMPLETE)
+    ]
+    assert trials_of(study)[2].params == trials_of(study)[1].params
 
 
 def test_a_beating_worker_is_waited_for_however_long_nobody_looked(tmp_path: Path) -> None:
