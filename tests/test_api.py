@@ -120,6 +120,11 @@ def test_a_run_opens_with_its_configuration_and_its_log(run: biocl.Run) -> None:
     assert again == run
     assert again.config == load_experiment("demo", SHORT)
     assert again.results["steps"] == 4
+    assert {part: len(who) for part, who in again.split["patients"].items()} == {
+        "train": 10,
+        "validation": 4,
+        "test": 6,
+    }
     assert list(again.metrics["step"]) == [1, 2, 3, 4]
     assert again.metrics["validation/same-trial/positive"].notna().tolist() == [False, False, False, True]
     assert str(run.path) in again._repr_html_()
