@@ -348,11 +348,16 @@ def specs_in(annotation: Any, many: str = "") -> Iterator[tuple[type[BaseModel],
 
 def to_yaml(experiment: Experiment) -> str:
     """The resolved configuration, every default filled in."""
+    return yaml_text(experiment.model_dump(mode="json"))
+
+
+def yaml_text(tree: Mapping[str, Any]) -> str:
+    """Plain values as YAML."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     yaml.width = 110
     yaml.default_flow_style = False
     out = io.StringIO()
-    yaml.dump(experiment.model_dump(mode="json"), out)
+    yaml.dump(dict(tree), out)
     return out.getvalue()

@@ -20,7 +20,7 @@ from biocl.commands.sweep_trials import (
     scoring_of,
     validation_cohort,
 )
-from biocl.config import nearest_key, set_key, to_yaml
+from biocl.config import nearest_key, set_key, to_yaml, yaml_text
 from biocl.errors import BioclError, UsageError
 from biocl.experiment import Experiment
 from biocl.files import digest, read_json, write_json, write_text
@@ -138,7 +138,7 @@ def sweep(
         )
     spec, timing = experiment.sweep, timing or Timing()
     check_looks(experiment)
-    base = experiment.model_dump(mode="json", exclude={"sweep", "variants"})
+    base = tree_of(experiment, "sweep", "variants")
     objective = TrialsOf(base, spec, resolve_device(device))
     cohort = objective.cohort(objective.experiment({}, "configuration"))
     choices = check_space(objective)
@@ -163,6 +163,12 @@ def sweep(
             job = Job(open_worker, (plan, base, storage, run, device), spec, timing, n_threads)
             run_workers(study, job, workers, shown)
     return leave(study, experiment, cohort.n_folds, run, storage)
+
+
+def tree_of(experiment: Experiment, *without: str) -> dict[str, Any]:
+    """The resolved configuration as plain values; of ``data:`` what is given, so that the rest stays the data set's."""
+    tree = experiment.model_dump(mode="json", exclude=set(without))
+    return tree | {"data": experiment.data.model_dump(mode="json", exclude_unset=True)}
 
 
 def shower(advance: Callable[..., None]) -> Callable[[Study], None]:
@@ -323,7 +329,7 @@ def best_yaml(study: Study, experiment: Experiment, n_folds: int, path: Path, nu
     assert spec is not None
     trial = next(one for one in ranked(study) if one.number == number)
     own = default_trial(study)
-    tree = experiment.model_dump(mode="json", exclude={"sweep"})
+    tree = tree_of(experiment, "sweep")
     changes = {} if own is not None and trial.number == own.number else changes_of(trial.params, spec.space)
     for key in sorted(changes, key=lambda key: key.count(".")):
         set_key(tree, key, changes[key], f"trial {number}")
@@ -340,4 +346,4 @@ def best_yaml(study: Study, experiment: Experiment, n_folds: int, path: Path, nu
         + (f"; of the configuration as it stood: {score(own):.4f}." if own is not None else "."),
         "# Chosen by these patients, so their score is high by choice; the test patients were not seen.",
     ]
-    return "\n".join([*header, to_yaml(Experiment.model_validate(tree))])
+    return "\n".join([*header, yaml_text(tree)])

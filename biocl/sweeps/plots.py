@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 INK, PALE, BEST, OWN = "#1b3a57", "#9fb3c8", "#c0392b", "#0b6e4f"
 WIDTH_IN, HEIGHT_IN, DPI = 7.0, 3.6, 120
 MOST_COLUMNS, LONGEST_LABEL = 3, 28
-FORMS = ("svg", "png")
 
 
 def draw_plots(study: Study, spec: SweepSpec, folder: Path) -> list[Path]:
-    """Write ``history``, ``importance``, ``slice`` and, of two objectives, ``pareto`` as SVG and PNG.
+    """Write ``history``, ``importance``, ``slice`` and, of two objectives, ``pareto`` as SVG.
 
     Returns
     -------
@@ -43,9 +42,7 @@ def draw_plots(study: Study, spec: SweepSpec, folder: Path) -> list[Path]:
     if len(spec.objectives) > 1:
         plots["pareto"] = lambda: pareto(study, spec)
     for name, draw in plots.items():
-        figure = draw()
-        for form in FORMS:
-            save(figure, folder / f"{name}.{form}")
+        save(draw(), folder / f"{name}.svg")
     return [folder / f"{name}.svg" for name in plots]
 
 
@@ -54,9 +51,8 @@ def save(figure: Figure, path: Path) -> None:
     import matplotlib
 
     data = io.BytesIO()
-    form = path.suffix.removeprefix(".")
     with matplotlib.rc_context({"svg.hashsalt": "biocl", "svg.fonttype": "none"}):
-        figure.savefig(data, format=form, dpi=DPI, metadata={"Date": None} if form == "svg" else None)
+        figure.savefig(data, format="svg", metadata={"Date": None})
     write_bytes(path, data.getvalue())
 
 

@@ -70,6 +70,12 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"split={{file: {path}}}"
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of a small sweep's time."""
+    monkeypatch.setattr(sweeping, "draw_plots", lambda *given: [])
+
+
 def experiment_of(store: Path, split: str, *more: str) -> Experiment:
     return load_experiment(Path("demo"), [f"data={{store: {store}, input_scale: kind}}", split, *SMALL, SWEEP, *more])
 
@@ -111,10 +117,11 @@ def test_no_label_of_a_test_patient_can_be_read(store: Path, split: str) -> None
     assert np.array_equal(plain.store.signals, windows.store.signals)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_labels_of_test_patients_change_no_trial_and_those_of_the_others_do(
     store: Path, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = experiment_of(store, split)
+    experiment = experiment_of(store, split, "sweep.trials=2")
     sweep(experiment, tmp_path / "true")
     real = setup.window_table
     for part, patients in (("test", TEST), ("validation", VALIDATION), ("train", TRAIN)):
@@ -125,6 +132,7 @@ def test_labels_of_test_patients_change_no_trial_and_those_of_the_others_do(
     assert lines_of(tmp_path / "train") != lines_of(tmp_path / "true")
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("mode", ["linear", "joint"])
 def test_the_score_is_what_evaluate_says_of_validation_patients(
     mode: str, store: Path, split: str, tmp_path: Path
@@ -147,22 +155,21 @@ def test_the_score_is_what_evaluate_says_of_validation_patients(
 
 
 def test_what_a_run_folder_holds(store: Path, split: str, tmp_path: Path) -> None:
-    experiment = experiment_of(store, split, "sweep.trials=8")
+    experiment = experiment_of(store, split, "sweep.trials=5")
     text = sweep(experiment, tmp_path / "run")
     assert load_experiment(tmp_path / "run" / "config.yaml") == experiment
     results = read_json(tmp_path / "run" / "results.json")
-    assert (results["counted"], results["wanted"], results["storage"]) == (8, 8, "journal")
+    assert (results["counted"], results["wanted"], results["storage"]) == (5, 5, "journal")
     assert results["best"]["values"][0] >= results["default"]["values"][0]
     assert results["default"]["number"] == 0
     assert results["default"]["parameters"] == {"train.lr": 1e-4, "encoder.widths": "[4,4,6]", "terms.1.weight": 0.1}
     assert sum(results["importances"].values()) == pytest.approx(1)
     for name in ("history", "importance", "slice"):
         assert (tmp_path / "run" / "plots" / f"{name}.svg").read_text(encoding="utf-8").count("<svg") == 1
-        assert (tmp_path / "run" / "plots" / f"{name}.png").stat().st_size > 5000
     assert "contrast" in (tmp_path / "run" / "plots" / "importance.svg").read_text(encoding="utf-8")
     assert "| default" in text
     assert "inner validation patients: for choosing, not for reporting" in text
-    assert "the best of 8 is high by choice" in text
+    assert "the best of 5 is high by choice" in text
     # The same sweep gives the same trials, and the best configuration can be pretrained.
     sweep(experiment, tmp_path / "again")
     assert lines_of(tmp_path / "again") == lines_of(tmp_path / "run")
@@ -174,7 +181,7 @@ def test_what_a_run_folder_holds(store: Path, split: str, tmp_path: Path) -> Non
     pretrain(best, tmp_path / "best")
     # A finished sweep that goes on only prints, and may be asked for more.
     assert sweep(experiment, tmp_path / "run", resume=True) == text
-    assert "10 trials count" in sweep(experiment, tmp_path / "run", resume=True, trials=10)
+    assert "6 trials count" in sweep(experiment, tmp_path / "run", resume=True, trials=6)
     with pytest.raises(UsageError, match="run never overwrites"):
         sweep(experiment, tmp_path / "run")
     with pytest.raises(UsageError, match="configuration differs"):
@@ -228,6 +235,7 @@ def test_a_sweep_that_cannot_be_is_refused(more: list[str], said: str, store: Pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_pruner_compares_looks_during_training(store: Path, split: str, tmp_path: Path) -> None:
     more = ("sweep.pruner={name: hyperband, max_resource: 9}", "train={steps: 9, lr: 1e-4, validate_every: 1}")
     sweep(experiment_of(store, split, *more, "sweep.trials=8"), tmp_path / "run")
@@ -245,10 +253,11 @@ def test_a_pruner_compares_looks_during_training(store: Path, split: str, tmp_pa
             assert "hyperband" in trial["reason"]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_inner_folds_validate_each_patient_once_and_wilcoxon_stops_between_them(
     store: Path, split: str, tmp_path: Path
 ) -> None:
-    more = ("sweep.inner_folds=4", "sweep.pruner={name: wilcoxon}", "sweep.trials=4")
+    more = ("sweep.inner_folds=4", "sweep.pruner={name: wilcoxon}", "sweep.trials=3")
     sweep(experiment_of(store, split, *more), tmp_path / "run")
     results = read_json(tmp_path / "run" / "results.json")
     for trial in results["trials"]:
@@ -283,6 +292,7 @@ def test_a_second_objective_makes_a_front(store: Path, split: str, tmp_path: Pat
     assert "parameters" in text
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_of_several_folds_the_best_configuration_keeps_the_sweeps_own(store: Path, tmp_path: Path) -> None:
     """The test patients of the other folds trained and validated in the sweep."""
     experiment = experiment_of(store, "split={kind: k-fold, n_folds: 3, validation: 0.3}", "sweep.fold=1")
@@ -301,6 +311,7 @@ def server() -> Any:
         yield one
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("where", ["journal", "postgresql"])
 def test_24_trials_of_two_workers_survive_a_kill_and_a_restart(
     where: str,
@@ -378,6 +389,7 @@ def test_a_stop_request_is_resumable(store: Path, split: str, tmp_path: Path) ->
     assert results["states"]["fail"] <= 1
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_no_password_stays_in_the_run_folder_or_in_an_error(
     store: Path, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
