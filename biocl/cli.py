@@ -265,6 +265,30 @@ def embed(
     print(embed_store(run, store, out, device=device))
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of studies; the first is what others are held to.")],
+    as_json: Json = False,
+) -> None:
+    """Lay studies side by side, with differences that are paired over the same patients."""
+    from biocl.commands.compare import compare as run
+    from biocl.commands.compare import print_comparison
+
+    print_comparison(run(runs), as_json=as_json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of a pretraining, fine-tuning or study.")],
+    out: Annotated[Path | None, typer.Option("--out", help="An .html file; default report.html in the run.")] = None,
+    show_patients: Annotated[bool, typer.Option("--show-patients", help="Patients by name, not pseudonym.")] = False,
+) -> None:
+    """Write one page of figures and tables that can be shown, and a model card beside it."""
+    from biocl.commands.report import report as run
+
+    print(run(runs, out, show_patients=show_patients))
+
+
 @config_app.command("list")
 def config_list(as_json: Json = False) -> None:
     """List the shipped configurations."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,42 +129,41 @@ def judge(
     scored = own if word == "patients" else metrics_by_unit(y, proba, units, data.classes)
     per_patient = {name: bootstrap_mean([row[name] for row in scored.values()], n_draws=n_draws) for name in METRICS}
     write_text(run / "predictions.csv", prediction_lines(fold, data, test, proba, y, patients, own))
-    write_json(
-        run / "results.json",
-        {
-            "protocol": protocol_name(experiment, fold.cohort, fold.number),
-            "part": part,
-            "marks": marks,
-            "labels": experiment.finetune.labels,
-            "mode": experiment.finetune.mode,
-            "n_test_patients": len(own),
-            "unit": word,
-            "n_test_windows": len(test),
-            "over_windows": {name: interval.to_json() for name, interval in over_windows.items()},
-            "per_patient": {name: interval.to_json() for name, interval in per_patient.items()},
-            "levels": metrics_by_level(y, proba, patients, table.rows["trial"][test], data.classes),
-        },
-    )
-    lines = [
-        f"protocol: {protocol_name(experiment, fold.cohort, fold.number)}",
-        *(f"MARKED: {mark}" for mark in marks),
-        f"{experiment.finetune.mode} fine-tuning with {experiment.finetune.labels} labelled; {len(own)} {part} "
-        f"patients, {len(test)} windows; [bootstrap interval over {word}]",
+    results = {
+        "protocol": protocol_name(experiment, fold.cohort, fold.number),
+        "part": part,
+        "marks": marks,
+        "labels": experiment.finetune.labels,
+        "mode": experiment.finetune.mode,
+        "n_test_patients": len(own),
+        "unit": word,
+        "n_test_windows": len(test),
+        "over_windows": {name: interval.to_json() for name, interval in over_windows.items()},
+        "per_patient": {name: interval.to_json() for name, interval in per_patient.items()},
+        "levels": metrics_by_level(y, proba, patients, table.rows["trial"][test], data.classes),
+    }
+    write_json(run / "results.json", results)
+    text = "\n\n".join(format_finetuning(results))
+    write_text(run / "tables.md", text)
+    return f"{text}\n\nrun folder: {run}"
+
+
+def format_finetuning(results: Mapping[str, Any]) -> list[str]:
+    """What is printed of a fine-tuning: protocol, marks, who was judged, the table."""
+    word = results["unit"]
+    return [
+        f"protocol: {results['protocol']}",
+        *(f"MARKED: {mark}" for mark in results["marks"]),
+        f"{results['mode']} fine-tuning with {results['labels']} labelled; {results['n_test_patients']} "
+        f"{results['part']} patients, {results['n_test_windows']} windows; [bootstrap interval over {word}]",
         markdown(
             ["metric", "over windows", f"mean over {word}"],
             [
-                [
-                    name,
-                    with_interval(over_windows[name].to_json()),
-                    with_interval(per_patient[name].to_json()),
-                ]
+                [name, with_interval(results["over_windows"][name]), with_interval(results["per_patient"][name])]
                 for name in METRICS
             ],
         ),
     ]
-    text = "\n\n".join(lines)
-    write_text(run / "tables.md", text)
-    return f"{text}\n\nrun folder: {run}"
 
 
 def prediction_lines(
