@@ -63,7 +63,8 @@ def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
     judged = runs[0].judged
     measure = MEASURES[judged]
     keyed = [{row_key(row): row for row in run.rows} if judged != "forecasting" else span_rows(run) for run in runs]
-    keys = list(dict.fromkeys(key for rows in keyed for key in rows))
+    sizes = list(dict.fromkeys(key[2] for rows in keyed for key in rows))
+    keys = sorted(dict.fromkeys(key for rows in keyed for key in rows), key=lambda key: sizes.index(key[2]))
     return {
         "runs": names,
         "protocols": [run.results["protocol"] if run.results else "" for run in runs],
@@ -129,7 +130,7 @@ def check_kinds(runs: Sequence[RunFiles], names: Sequence[str]) -> None:
     """
     for run, name in zip(runs, names, strict=True):
         if run.kind != "evaluate":
-            raise UsageError(f"{name} is a {run.kind} run, and only studies are compared", run.path, "Run `biocl evaluate`")
+            raise UsageError(f"{name} is a {run.kind} run, not a study", run.path, "Run `biocl evaluate`")
         if run.results is None:
             raise UsageError(f"{name} was not finished, so it has no results", run.path, "Continue it with --resume")
     for run, name in zip(runs[1:], names[1:], strict=True):
@@ -194,17 +195,26 @@ def notes_on(runs: Sequence[RunFiles], names: Sequence[str]) -> list[str]:
     for run, name in zip(runs, names, strict=True):
         assert run.results is not None
         notes += [f"{name} is marked: {mark}" for mark in run.results["marks"]]
+    counts = [{row.get("n_draws", 1) for row in run.rows if row.get("labels") != "all"} for run in runs]
+    if any(one != counts[0] for one in counts):
+        said = ", ".join(f"{name} of {max(one, default=1)}" for name, one in zip(names, counts, strict=True))
+        notes.append(f"rows are means over draws of labels: {said}")
     first = labelled(runs[0])
     for run, name in zip(runs[1:], names[1:], strict=True):
         other = labelled(run)
         differ = sorted({key[0] for key in first.keys() & other.keys() if first[key] != other[key]})
         if differ:
             notes.append(f"{name} was labelled on other patients than {names[0]} ({', '.join(differ)})")
-        if any(fold["patients"].get("train") != mine["patients"].get("train") for fold, mine in zip(run.splits, runs[0].splits, strict=False)):
+        if trained_on(run) != trained_on(runs[0]):
             notes.append(f"{name} has other training patients than {names[0]}")
     if runs[0].rows and any(row.get("unit") == "trials" for run in runs for row in run.rows):
         notes.append("intervals of single runs are over trials; differences here are over patients")
     return notes
+
+
+def trained_on(run: RunFiles) -> list[list[str]]:
+    """Training patients of each fold."""
+    return [sorted(fold["patients"].get("train", ())) for fold in run.splits]
 
 
 def labelled(run: RunFiles) -> dict[tuple[Any, ...], Any]:
@@ -288,7 +298,7 @@ def format_comparison(found: Mapping[str, Any]) -> str:
         [
             *(row[key] for key in extra),
             *(row["labels"], row["mode"], row["title"]),
-            *("–" if one is None else with_interval(one) if one["low"] is not None else number(one["value"]) for one in row["estimates"]),
+            *map(shown_estimate, row["estimates"]),
         ]
         for row in found["rows"]
     ]
@@ -297,7 +307,7 @@ def format_comparison(found: Mapping[str, Any]) -> str:
         why = (
             "one series has no patients to pair, so the errors stand side by side alone"
             if found["judged"] == "forecasting"
-            else "the runs share no row of a learned arm (devices, classes, labels, mode and name), so there is no difference"
+            else "the runs share no row of a learned arm (devices, task, labels, mode and name) to pair"
         )
         return "\n\n".join([*blocks, f"note: {why}"])
     people = [one for one in found["differences"] if one["n_better"] is not None]
@@ -315,6 +325,13 @@ def format_comparison(found: Mapping[str, Any]) -> str:
     n = found["n_patients"]
     said = f"differences (first minus second), paired over the same {n} patient{'s' * (n != 1)}"
     return "\n\n".join([*blocks, said, markdown(header, lines)])
+
+
+def shown_estimate(found: Mapping[str, Any] | None) -> str:
+    """A value with its interval where there is one; a dash where a run lacks the row."""
+    if found is None:
+        return "–"
+    return number(found["value"]) if found["low"] is None else with_interval(found)
 
 
 def print_comparison(found: Mapping[str, Any], *, as_json: bool) -> None:

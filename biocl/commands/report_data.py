@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class AtHand:
 
 
 def at_hand(files: RunFiles) -> AtHand:
-    """Open the store that a run read, if it is here and still the same; nothing is prepared or downloaded for a page."""
+    """Open the store that a run read, if it is here and still the same; a page prepares and downloads nothing."""
     try:
         experiment = first_experiment(files)
         check_there(experiment.data)
@@ -100,7 +101,7 @@ def folds_of(files: RunFiles, cohort: Cohort) -> list[Fold]:
 
 
 def main_rows(files: RunFiles) -> list[dict[str, Any]]:
-    """The experiment's own rows at the largest label size, of the first task and of all devices where these were read."""
+    """The experiment's own rows at the most labels, of the first task, and of all devices where these were read."""
     own = [row for row in files.rows if row["arm"] == PRETRAINED and "not_run" not in row]
     if not own or "devices" not in own[0]:
         return own
@@ -180,7 +181,8 @@ def numbers_of_patients(files: RunFiles) -> list[tuple[str, np.ndarray, np.ndarr
     """Of each of the experiment's own rows in a regression: its words, true and predicted means of patients."""
     found = []
     for row in main_rows(files)[:MOST_MODES]:
-        key, own = row_key(row), {}
+        key = row_key(row)
+        own: dict[str, list[tuple[float, float]]] = {}
         for line in files.predictions():
             if (line["devices"], line["target"], line["labels"], line["mode"], line["arm"]) == key:
                 own.setdefault(line["patient"], []).append((float(line["mean"]), float(line["mean_predicted"])))
@@ -190,7 +192,7 @@ def numbers_of_patients(files: RunFiles) -> list[tuple[str, np.ndarray, np.ndarr
 
 
 def label_scores(files: RunFiles) -> tuple[np.ndarray, np.ndarray, np.ndarray, str] | None:
-    """Of several labels: scores and truth (n_repeats, n) of all known labels together, patients (n,), the row's words."""
+    """Of several labels: scores and truth (n_repeats, n) of all known labels, patients (n,), the row's words."""
     rows = main_rows(files)
     if not rows:
         return None
@@ -200,12 +202,12 @@ def label_scores(files: RunFiles) -> tuple[np.ndarray, np.ndarray, np.ndarray, s
         if (line["devices"], line["labels"], line["mode"], line["arm"]) == (*row_key(row)[:1], *row_key(row)[2:]):
             for name in names:
                 if float(line[name]) >= 0:
-                    said = (line["patient"], float(line[f"{name} predicted"]), float(line[name]))
-                    draws.setdefault(line["draw"], []).append(said)
+                    one = (line["patient"], float(line[f"{name} predicted"]), float(line[name]))
+                    draws.setdefault(line["draw"], []).append(one)
     if not draws:
         return None
     whole = list(draws.values())
-    said, came = (np.array([[one[place] for one in rows] for rows in whole]) for place in (1, 2))
+    said, came = (np.array([[one[place] for one in of_draw] for of_draw in whole]) for place in (1, 2))
     words = f"{title_of(row['mode'], row['arm'])} ({row['mode']})"
     return said, came, np.array([one[0] for one in whole[0]]), words
 
@@ -268,7 +270,7 @@ def embed_rows(files: RunFiles, cohort: Cohort, checkpoint: Checkpoint, privacy:
     fold.take_fitted(checkpoint.fitted)
     windows, parts = fold.windows, fold.parts
     check_channels(checkpoint.state, windows.store, windows.devices)
-    part = experiment.evaluate.part
+    part: str = experiment.evaluate.part
     if files.kind == "pretrain":
         part = "validation" if len(parts["validation"]) else "train"
     rows = evenly(parts[part], MOST_POINTS)
@@ -329,7 +331,7 @@ def ranges(values: np.ndarray) -> list[str]:
     if not known.any():
         return ["unknown"] * len(values)
     ends = np.unique(np.quantile(values[known], np.linspace(0, 1, 6)))
-    words = [f"{low:.4g} to {high:.4g}" for low, high in zip(ends, ends[1:], strict=False)] or [f"{ends[0]:.4g}"]
+    words = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(ends)] or [f"{ends[0]:.4g}"]
     place = np.clip(np.searchsorted(ends, np.where(known, values, ends[0]), side="right") - 1, 0, len(words) - 1)
     return [words[at] if ok else "unknown" for at, ok in zip(place, known, strict=True)]
 
@@ -338,5 +340,3 @@ def label_set(own: np.ndarray, names: Sequence[str]) -> str:
     """``MI + CD``, ``none``: which labels hold."""
     held = [shown(name) for name, value in zip(names, own, strict=True) if value == 1]
     return " + ".join(held) if held else "none known"
-
-

@@ -86,8 +86,9 @@ def steps_of(files: RunFiles) -> list[str]:
     learned = [MODES.get(mode, mode) for mode in modes if mode != FLOOR_MODE]
     lines = []
     if files.judged != "forecasting":
-        draws = f", {experiment.evaluate.draws} draws each" if experiment.evaluate.labels != ["all"] else ""
-        lines.append(f"labels: {', '.join(experiment.evaluate.labels)}{draws}")
+        sizes = experiment.evaluate.labels
+        draws = f"; {experiment.evaluate.draws} draws of each but all" if sizes != ["all"] else ""
+        lines.append(f"labels: {', '.join(sizes)}{draws}")
     lines.append("; ".join(learned))
     floors = list(dict.fromkeys(row["title"] for row in files.rows if row["mode"] == FLOOR_MODE))
     if floors:

@@ -41,7 +41,7 @@ from biocl.reports.svg import Figure
 KIND_WORDS = {"pretrain": "Pretraining", "finetune": "Fine-tuning", "evaluate": "Study"}
 NO_CLASSES = {
     "regression": "A number is predicted, so there are no classes to be mistaken for each other.",
-    "multi-label": "Several labels may hold at once, so a window is not taken for another class; see each label's area.",
+    "multi-label": "Several labels may hold at once, so a window is not taken for another class.",
     "forecasting": "What follows a window is predicted, so there are no classes to be mistaken for each other.",
 }
 
@@ -130,7 +130,7 @@ def hidden_config(text: str, privacy: Privacy) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.width = 110
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[attr-defined]
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     out = io.StringIO()
     yaml.dump(privacy.value(YAML(typ="safe").load(text)), out)
     return out.getvalue()
@@ -164,7 +164,7 @@ def windows_group(known: Known, anchor: str) -> Group:
     figures = window_figures(windows.store, windows.table, rows, who, anchor, channels=columns, seed=seed)
     scale = windows.scale if windows.align is None else f"{windows.scale}, then aligned"
     intro = f"Windows of training patients in physical units, before they are scaled (data.input_scale: {scale})."
-    return Group("windows", title, intro, figures, columns=3)
+    return Group("windows", title, intro, figures, columns=2 if len(figures) in (1, 2, 4) else 3)
 
 
 def results_groups(known: Known, anchor: str) -> list[Group]:
@@ -177,15 +177,17 @@ def results_groups(known: Known, anchor: str) -> list[Group]:
     rows = (known.results or {}).get("rows", [])
     if files.kind == "finetune":
         why = "A fine-tuning judges one classifier; `biocl evaluate` sets it beside the floors and over label sizes."
-        figures = [Figure("floors-0", "Beside the floors", absent=why), Figure("labels-0", "By how many labels", absent=why)]
+        titles = {"floors-0": "Beside the floors", "labels-0": "By how many labels"}
+        figures = [Figure(name, title, absent=why) for name, title in titles.items()]
     else:
         ran = [row for row in rows if "not_run" not in row]
         figures = [*beside_floors(ran, judged, anchor), *label_efficiency(ran, judged, anchor)]
         figures += errors_ahead(ran, anchor) if judged == "forecasting" else []
-    tables = [block for block in known.blocks() if not block.text.startswith(("MARKED: ", "protocol: ")) or block.header]
+    above = ("MARKED: ", "protocol: ")  # which the page says at its top
+    tables = [block for block in known.blocks() if block.header or not block.text.startswith(above)]
     return [
         Group("results", "Results", figures=figures),
-        Group("tables", "Tables", "As `biocl evaluate` prints them." if files.kind == "evaluate" else "", blocks=tables),
+        Group("tables", "Tables", "As biocl evaluate prints them." if files.kind == "evaluate" else "", blocks=tables),
         Group("predictions", "Predictions", figures=prediction_figures(known, anchor)),
     ]
 
@@ -198,13 +200,14 @@ def prediction_figures(known: Known, anchor: str) -> list[Figure]:
         found = judged_of(files, known.here, known.privacy)
         if isinstance(found, str):
             why = known.privacy.prose(f"{found}, so predictions cannot be held against labels.")
-            figures += [Figure("confusion-0", "Who was taken for whom", absent=why)]
-            figures += [Figure("calibration-0", "Can its probabilities be believed", absent=why)]
+            figures += [Figure("confusion-0", "Confusion", absent=why)]
+            figures += [Figure("calibration-0", "Calibration", absent=why)]
         else:
             for number, one in enumerate(found):
-                figures += [confusion(one, f"confusion-{number}", anchor), calibration(one, f"calibration-{number}", anchor)]
+                figures.append(confusion(one, f"confusion-{number}", anchor))
+                figures.append(calibration(one, f"calibration-{number}", anchor))
     else:
-        figures.append(Figure("confusion-0", "Who was taken for whom", absent=NO_CLASSES[judged]))
+        figures.append(Figure("confusion-0", "Confusion", absent=NO_CLASSES[judged]))
         figures += other_predictions(known, anchor)
     words, scores = scores_by_patient(files, known.privacy)
     if scores:
@@ -219,7 +222,7 @@ def no_scores(judged: str) -> str:
     if judged == "multi-label":
         return "An area under a curve is of many patients together, so none has one of their own."
     if judged == "forecasting":
-        return "The run folder keeps errors over all windows; tables show their mean over patients where there are several."
+        return "Errors of forecasts are kept over all windows; the tables show their mean over patients, if there are several."
     return "The run folder has no predictions by patient."
 
 
@@ -233,26 +236,29 @@ def other_predictions(known: Known, anchor: str) -> list[Figure]:
             for number, (words, true, said) in enumerate(numbers_of_patients(files))
         ]
         why = "A number is said without a probability, so there is nothing to calibrate."
-        return [*figures, Figure("calibration-0", "Can its probabilities be believed", absent=why)]
+        return [*figures, Figure("calibration-0", "Calibration", absent=why)]
     if files.judged == "multi-label":
         figures = [areas_by_label((known.results or {}).get("rows", []), anchor)]
         found = label_scores(files)
         if found is None:
             why = "The run folder has no predictions of windows."
-            return [*figures, Figure("calibration-0", "Can its probabilities be believed", absent=why)]
+            return [*figures, Figure("calibration-0", "Calibration", absent=why)]
         said, came, patient, words = found
-        title = f"Can its probabilities be believed: {words}"
+        title = f"Calibration: {words}"
         names = pseudonyms_of(patient, known.privacy)
         axis = "probability of a label, all labels together"
         return [*figures, reliability(said, came, names, "calibration-0", anchor, title, axis)]
     why = "A forecast is said without a probability, so there is nothing to calibrate."
-    return [Figure("calibration-0", "Can its probabilities be believed", absent=why)]
+    return [Figure("calibration-0", "Calibration", absent=why)]
 
 
 def embedding_group(known: Known, anchor: str) -> Group:
     """Maps of the embedding."""
     found = embedded_of(known.files, known.here, known.privacy)
-    intro = "Each dot is a window. Colours that lie apart can be told apart by what the encoder says; in patients and devices that is a shortcut, in classes the aim."
+    intro = (
+        "Each dot is a window. Colours that lie apart can be told apart by what the encoder says: in classes that is "
+        "the aim, in patients and devices a shortcut."
+    )
     if isinstance(found, str):
         why = known.privacy.prose(f"{found}, so no map can be drawn.")
         names: Sequence[str] = ("class", "patient", "device")

@@ -41,7 +41,8 @@ def summary_of(files: RunFiles, here: AtHand, privacy: Privacy) -> list[str]:
             "One classifier is judged here, without floors beside it: biocl evaluate shows those.",
         ]
     measure = MEASURES[files.judged]
-    sentences = [sentence_on(row, files, measure) for row in main_rows(files)[:MOST_SENTENCES]]
+    rows = main_rows(files)[:MOST_SENTENCES]
+    sentences = [sentence_on(row, files, measure, again=number > 0) for number, row in enumerate(rows)]
     return sentences or ["No row of the experiment itself was judged; the tables show the others."]
 
 
@@ -53,16 +54,17 @@ MODES_LONG = {
 }
 
 
-def sentence_on(row: Row, files: RunFiles, measure: Measure) -> str:
-    """One row with its interval, the untrained encoder and the best floor."""
+def sentence_on(row: Row, files: RunFiles, measure: Measure, *, again: bool = False) -> str:
+    """One row with its interval, the untrained encoder and the best floor; `again` on the same patients."""
     at = estimate(row, measure)
-    where = f"On {people_of(row, files)}, " if "n_test_patients" in row else span_in(row)
+    where = span_in(row) if "n_test_patients" not in row else "" if again else f"On {people_of(row, files)}, "
     labels = "" if files.judged == "forecasting" else f" with {labels_in_words(row['labels'])}"
     name = MODES_LONG[row["mode"]]
+    name = f"{where}{name[0].lower()}{name[1:]}" if where else name
     if at is None:
-        return f"{where}{name[0].lower()}{name[1:]}{labels} has no defined {measure.words}."
+        return f"{name}{labels} has no defined {measure.words}."
     beside = [other for other in files.rows if same_task(other, row) and estimate(other, measure) is not None]
-    text = f"{where}{name[0].lower()}{name[1:]}{labels} reaches a {measure.words} of {said(at)}"
+    text = f"{name}{labels} reaches a {measure.words} of {said(at)}"
     untrained = [other for other in beside if other["arm"] == UNTRAINED and other["mode"] == row["mode"]]
     floors = [other for other in beside if is_floor(other)]
     values = {id(other): estimate(other, measure) for other in beside}
@@ -90,9 +92,12 @@ def same_task(other: Row, row: Row) -> bool:
 def people_of(row: Row, files: RunFiles) -> str:
     """``6 unseen test patients``."""
     n, part = row["n_test_patients"], files.experiment.evaluate.part
-    scope = files.splits[0]["scope"]
+    scope, results = files.splits[0]["scope"], files.results or {"protocol": "", "marks": []}
     word = "test" if part == "test" else "inner validation"
-    unseen = "unseen " if scope == "patient" and part == "test" and not any("NOT" in m for m in files.results["marks"]) else ""  # type: ignore[index]
+    is_new = "(patient-independent)" in results["protocol"] and not any(
+        mark.startswith("NOT patient-independent") for mark in results["marks"]
+    )
+    unseen = "unseen " if is_new and part == "test" else ""
     return f"{n} {unseen}{word} patient{'s' * (n != 1)}{'' if scope == 'patient' else f' (scope {scope})'}"
 
 
@@ -158,14 +163,15 @@ def card_of(files: RunFiles, here: AtHand, hidden: Privacy, dataset: str, blocks
         channels = ", ".join(inert(shown(channel.name)) for channel in store.channels[:12])
         more = f" and {len(store.channels) - 12} more" if len(store.channels) > 12 else ""
         data.append(
-            f"{len(store)} recordings of {len(store.patient_names)} patients at {store.sfreq:g} Hz; channels {channels}{more}."
+            f"{len(store)} recordings of {len(store.patient_names)} patients at {store.sfreq:g} Hz; "
+            f"channels {channels}{more}."
         )
     data.append(f"Parts{several}: {parts}.")
     results = {} if files.results is None else without_sentences(files.results, hidden)
     protocol = [f"Protocol: {inert(results['protocol'])}."] if results.get("protocol") else []
     protocol.append(
-        f"Split: {inert(str(first.get('name', '')))}, scope {first['scope']}. Intervals are bootstrap intervals over patients "
-        "unless a table says otherwise; floors were computed on the same windows and label draws."
+        f"Split: {inert(str(first.get('name', '')))}, scope {first['scope']}. Intervals are bootstrap intervals over "
+        "patients unless a table says otherwise; floors were computed on the same windows and label draws."
     )
     marks = [f"MARKED: {inert(mark)}" for mark in results.get("marks", ())]
     tables: list[str] = []
@@ -184,8 +190,8 @@ def card_of(files: RunFiles, here: AtHand, hidden: Privacy, dataset: str, blocks
         task=TASKS[judged],
         metrics=hub_metrics(files),
         uses=[
-            "Research on recordings of the same kind: the same channels, rate and conditioning, from comparable devices and "
-            "patients. The encoder turns a window into a vector; a probe or a fine-tuning on labels makes it a classifier.",
+            "Research on recordings of the same kind: the same channels, rate and conditioning, from comparable "
+            "devices and patients. The encoder turns a window into a vector, which a probe or a fine-tuning reads.",
             "Not for diagnosis, monitoring or any decision about a patient.",
         ],
         data=data,
@@ -194,16 +200,17 @@ def card_of(files: RunFiles, here: AtHand, hidden: Privacy, dataset: str, blocks
         caveats=[
             "A score on these patients says little about another hospital, device or population.",
             "Read every score beside its floors and beside the same encoder without pretraining.",
-            "The checkpoint carries keyed hashes of its training patients, so that evaluating on them is refused. This is a "
-            "check, not anonymisation: who has the list of patients can compute them. Weights may also remember windows.",
+            "The checkpoint carries keyed hashes of its training patients, so that evaluating on them is refused. This "
+            "is a check, not anonymisation: who has the list of patients can compute them. Weights may also remember "
+            "windows.",
             "The licence of the weights is its owner's to choose, within the terms of the data.",
         ],
         again=[
             f"```sh\n{hidden.command(files.command).replace('`', '')}\n```",
             f"Written by biocl {shown(files.environment.get('biocl', ''))} with torch "
             f"{shown(files.environment.get('packages', {}).get('torch', ''))} and Python "
-            f"{shown(files.environment.get('python', ''))}; the run folder holds the resolved config.yaml, the split and "
-            "every prediction.",
+            f"{shown(files.environment.get('python', ''))}; the run folder holds the resolved config.yaml, the split "
+            "and every prediction.",
         ],
     )
 

@@ -120,7 +120,7 @@ def read_run(path: Path) -> RunFiles:
         config,
         command,
         read_json(path / "environment.json"),
-        split["folds"] if "folds" in split else [split],
+        split.get("folds", [split]),
         undefined(read_json(results)) if results.is_file() else None,
         read_json(encoders) if encoders.is_file() else [],
     )
@@ -163,9 +163,11 @@ def windows_of_patients(files: RunFiles) -> dict[str, int]:
     """How many windows of each patient were judged, of the first task (in one fold, where several judge them)."""
     found: dict[str, int] = {}
     first = None
+    keys = ("classes", "target", "labels", "draw", "mode", "arm", "devices")
     for line in files.predictions():
-        task = line.get("classes", line.get("target", ""))
-        first = first or (task, line.get("labels"), line.get("draw"), line.get("mode"), line.get("arm"), line.get("devices"))
-        if first == (task, *(line.get(key) for key in ("labels", "draw", "mode", "arm", "devices"))):
-            found[line["patient"]] = int(line["n_windows"]) if "n_windows" in line else found.get(line["patient"], 0) + 1
+        row = [line.get(key) for key in keys]
+        first = first or row
+        if row == first:
+            n = found.get(line["patient"], 0) + 1
+            found[line["patient"]] = int(line.get("n_windows", n))
     return found

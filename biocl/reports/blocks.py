@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from biocl.reports.privacy import shown
 
@@ -39,8 +40,7 @@ def blocks_of(text: str) -> list[Block]:
             continue
         bars = [place for place, sign in enumerate(lines[1]) if sign == "|"]
         header, *rows = (
-            tuple(shown(line[a + 1 : b]).strip() for a, b in zip(bars, bars[1:], strict=False))
-            for line in (lines[0], *lines[2:])
+            tuple(shown(line[a + 1 : b]).strip() for a, b in pairwise(bars)) for line in (lines[0], *lines[2:])
         )
         over = found.pop().text if found and not found[-1].header else ""
         found.append(Block(over, header, tuple(rows)))

@@ -73,7 +73,8 @@ def front_matter(card: ModelCard) -> dict[str, Any]:
                         "task": {"type": card.task[0], "name": card.task[1]},
                         "dataset": {"type": card.dataset, "name": card.dataset},
                         "metrics": [
-                            {"type": kind, "name": words, "value": round(value, 4)} for kind, words, value in card.metrics
+                            {"type": kind, "name": words, "value": round(value, 4)}
+                            for kind, words, value in card.metrics
                         ],
                     }
                 ],
@@ -103,7 +104,7 @@ def card_text(card: ModelCard) -> str:
     for title, paragraphs in sections.items():
         body += [f"## {title}", *paragraphs] if paragraphs else []
     text = f"{FENCE}{out.getvalue()}{FENCE}\n" + "\n\n".join(body) + "\n"
-    return f"{text}\n<!-- biocl {seal(text)}: written by `biocl report`, which leaves a card that was edited as it is -->\n"
+    return f"{text}\n<!-- biocl {seal(text)}: written by `biocl report`, which leaves an edited card as it is -->\n"
 
 
 def seal(text: str) -> str:

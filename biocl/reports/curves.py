@@ -109,7 +109,11 @@ def validation_curves(log: Sequence[Line], name: str) -> Figure:
                 points = found.get(f"{term}/{sign}", [])
                 if points:
                     label = short(term, 28) if sign == "positive" else None
-                    style = {"color": CYCLE[(place + 1) % len(CYCLE)], "linestyle": line, "label": label}
+                    style: dict[str, Any] = {
+                        "color": CYCLE[(place + 1) % len(CYCLE)],
+                        "linestyle": line,
+                        "label": label,
+                    }
                     axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, **style)
         for place, key in enumerate(others[:MOST_TERMS]):
             colour = CYCLE[(place + len(pairs)) % len(CYCLE)] if n_lines > 1 else INK
@@ -126,5 +130,3 @@ def validation_curves(log: Sequence[Line], name: str) -> Figure:
             else "What was measured on validation patients during training."
         )
         return Figure("validation", title, said, inline(figure, f"{name}-validation", f"{title}. {said}"))
-
-

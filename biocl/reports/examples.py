@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.reports.pictures import clock, distances, draw_window, examples, shown_channels, time_unit
-from biocl.reports.svg import Figure, canvas, inline, shown
+from biocl.reports.privacy import shown
+from biocl.reports.svg import Figure, canvas, inline, short
 from biocl.signals.recording import Channel
 from biocl.store.gather import gather, in_window
 from biocl.store.store import Store
@@ -84,10 +85,15 @@ def draw(
     """One window (n_times, n_chans) in physical units, thinned to what an eye sees."""
     step = -(-len(window) // MOST_STEPS)
     second, unit = time_unit(len(window) / sfreq)
-    plain = [replace(channel, name=shown(channel.name).replace("$", r"\$")[:18]) for channel in channels]
+    plain = [replace(channel, name=short(channel.name, 18)) for channel in channels]
     with canvas(WIDTH_IN, max(1.5, 0.62 + 0.32 * len(channels))) as figure:
         axes = figure.add_subplot()
         draw_window(axes, window[::step], inside[::step], sfreq / step * second, plain, apart)
+        # Peaks may reach far above the line of the channel over them.
+        drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.lines])
+        if np.isfinite(drawn).any():
+            low, high = axes.get_ylim()
+            axes.set_ylim(min(low + 0.3, np.nanmin(drawn) - 0.15), max(high - 0.3, np.nanmax(drawn) + 0.15))
         axes.tick_params(labelsize=8.5)
         axes.set_xlabel(unit)
         return inline(figure, name, f"A window of {title}: {len(channels)} channels over time")

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from html import escape
 
 from biocl.reports.pictures import INK
-from biocl.reports.svg import ORANGE, TEAL, Figure, headed, shown
+from biocl.reports.privacy import shown
+from biocl.reports.svg import ORANGE, TEAL, Figure, headed
 
 PARTS = ("train", "validation", "test")
+DEEP = "#8a6210"
+"""Of words about validation, whose colour is too pale for letters."""
 COLOURS = {"train": INK, "validation": "#d39b3a", "test": TEAL, "": "#e4eaf0"}
 WIDTH = 400.0
 LINE, PAD = 15.0, 9.0
 MOST_DOTS, MOST_FOLDS = 64, 12
+GREY_TEXT = "#33404d"
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,9 @@ def wrapped(text: str, width: float) -> list[str]:
     return lines
 
 
-def box(x: float, y: float, width: float, lines: Sequence[str], colour: str = INK, dashed: bool = False) -> tuple[str, float]:
+def box(
+    x: float, y: float, width: float, lines: Sequence[str], colour: str = INK, dashed: bool = False
+) -> tuple[str, float]:
     """A box with centred lines, the first bold; its markup and its height."""
     texts = [(line, number == 0) for number, text in enumerate(lines) for line in wrapped(text, width - 2 * PAD)]
     height = len(texts) * LINE + 2 * PAD - 3
@@ -94,7 +100,8 @@ def box(x: float, y: float, width: float, lines: Sequence[str], colour: str = IN
     for number, (line, bold) in enumerate(texts):
         weight = ' font-weight="600"' if bold else ""
         place = f'x="{x + width / 2:g}" y="{y + PAD + 10 + number * LINE:g}"'
-        out.append(f'<text {place} text-anchor="middle"{weight} fill="{colour if bold else "#33404d"}">{escape(line)}</text>')
+        fill = f'text-anchor="middle"{weight} fill="{colour if bold else GREY_TEXT}"'
+        out.append(f"<text {place} {fill}>{escape(line)}</text>")
     return "".join(out), height
 
 
@@ -175,7 +182,8 @@ def patients_flow(study: Study, name: str) -> Figure:
         lines += ["in each fold"] if len(study.folds) > 1 else []
         if len(study.folds) > 1 and part == "test":
             lines.append(f"{len({who for one in of_part for who in one}):,} in all")
-        said, height = box(centre - width / 2, y + 14, width, lines, COLOURS[part] if part != "validation" else "#8a6210")
+        colour = DEEP if part == "validation" else COLOURS[part]
+        said, height = box(centre - width / 2, y + 14, width, lines, colour)
         parts += [arrow(centre, y, centre, y + 14), said]
         tallest = max(tallest, height)
     height = y + 14 + tallest + 2
@@ -209,7 +217,7 @@ def protocol(study: Study, name: str) -> Figure:
         if number < len(steps) - 1:
             parts.append(arrow(WIDTH / 2, y, WIDTH / 2, y + 18))
             y += 18
-    y += 22
+    y += 30
     strips, y, words = stretches(study, y) if first.stretches else squares(study, y)
     parts += strips
     caption = f"{words} Scope of the split: {study.scope}."
@@ -236,7 +244,8 @@ def squares(study: Study, y: float) -> tuple[list[str], float, str]:
         for part, n in merged(runs) if len(everyone) > MOST_DOTS else runs:
             gap = 1.5 if side > 4 else 0.0
             style = f'fill="{COLOURS[part]}" rx="{1.5 if side > 4 else 0}"'
-            parts.append(f'<rect x="{x:.2f}" y="{y:g}" width="{max(0.5, n * side - gap):.2f}" height="{height:g}" {style}/>')
+            size = f'width="{max(0.5, n * side - gap):.2f}" height="{height:g}"'
+            parts.append(f'<rect x="{x:.2f}" y="{y:g}" {size} {style}/>')
             x += n * side
         y += height + 3
     legend, y = legend_of(study, y + 14)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,11 @@ from numpy.typing import NDArray
 from biocl.evaluation.intervals import FEWEST_PATIENTS, resample_patients
 from biocl.evaluation.tables import number
 from biocl.reports.pictures import INK, PALE
-from biocl.reports.svg import GREY, ORANGE, WIDTH_IN, Figure, canvas, clean, inline, plain, short
+from biocl.reports.privacy import shown
+from biocl.reports.svg import GREY, ORANGE, WIDTH_IN, Figure, canvas, clean, inline, short
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
 
 Floats = NDArray[np.float64]
 MOST_NUMBERS, MOST_CLASSES, MOST_NAMES = 10, 40, 40
@@ -55,7 +60,7 @@ class Judged:
 
 def confusion(judged: Judged, place: str, name: str) -> Figure:
     """Windows of each class by what they were taken for: counts, and their share of the class in colour."""
-    title = f"Who was taken for whom: {judged.words}"
+    title = f"Confusion: {judged.words}"
     n = len(judged.classes)
     if n > MOST_CLASSES:
         return Figure(place, title, absent=f"A table of {n} classes has too many cells to be read.")
@@ -63,8 +68,10 @@ def confusion(judged: Judged, place: str, name: str) -> Figure:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     means = f", means over {len(judged.proba)} draws" if len(judged.proba) > 1 else ""
-    said = f"Windows by their class (rows) and by what they were taken for (columns): counts{means}, and share of the row."
-    with canvas(WIDTH_IN, min(6.5, 1.5 + 0.55 * n)) as figure:
+    said = (
+        f"Windows by their class (rows) and by what they were taken for (columns): counts{means}, and share of the row."
+    )
+    with canvas(WIDTH_IN, min(6.5, 2.1 + 0.5 * n)) as figure:
         axes = figure.add_subplot()
         axes.pcolormesh(shares, cmap=blues(), vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
         for row, column in np.ndindex(n, n) if n <= MOST_NUMBERS else []:
@@ -84,7 +91,7 @@ def confusion(judged: Judged, place: str, name: str) -> Figure:
         return Figure(place, title, said, inline(figure, f"{name}-{place}", f"{title}. {said}"))
 
 
-def blues() -> object:
+def blues() -> Colormap:
     """From nearly white to the page's ink."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -94,7 +101,7 @@ def blues() -> object:
 def calibration(judged: Judged, place: str, name: str) -> Figure:
     """Said probability against observed share, in ten bins, with an interval over patients and the windows a bin."""
     binary = len(judged.classes) == 2
-    title = f"Can its probabilities be believed: {judged.words}"
+    title = f"Calibration: {judged.words}"
     hit = np.stack([judged.y == 1 if binary else judged.y == one.argmax(axis=1) for one in judged.proba])
     said_p = np.stack([one[:, 1] if binary else one.max(axis=1) for one in judged.proba])
     return reliability(
@@ -155,12 +162,12 @@ def reliability(
             axes.vlines(mean, low, high, color=INK, linewidth=1.2, alpha=0.6)
             middle += "; bars are bootstrap intervals over patients"
         axes.plot(mean, observed, "o-", color=INK, markersize=5)
-        axes.set_ylabel("came so (share)")
+        axes.set_ylabel("observed share")
         axes.set_ylim(-0.03, 1.03)
         edges = np.linspace(0, 1, N_BINS + 1)
         below.bar(edges[:-1], total / len(said), width=0.1, align="edge", color=PALE, edgecolor="white")
         below.set_ylabel("windows")
-        below.set_xlabel(plain(words))
+        below.set_xlabel(shown(words))
         below.set_xlim(0, 1)
         clean(axes)
         clean(below)
@@ -173,12 +180,12 @@ def by_bin(said: Floats, values: Floats, whose: NDArray[np.int64], n_people: int
     bins = np.clip((said * N_BINS).astype(int), 0, N_BINS - 1)
     cells = (whose[None] * N_BINS + bins).ravel()
     weighted = values if share is None else values * share
-    return np.bincount(cells, weighted.ravel(), minlength=n_people * N_BINS).reshape(n_people, N_BINS).astype(np.float64)
+    return (
+        np.bincount(cells, weighted.ravel(), minlength=n_people * N_BINS).reshape(n_people, N_BINS).astype(np.float64)
+    )
 
 
-def each_patient(
-    scores: Mapping[str, Mapping[str, float]], words: str, less: bool, place: str, name: str
-) -> Figure:
+def each_patient(scores: Mapping[str, Mapping[str, float]], words: str, less: bool, place: str, name: str) -> Figure:
     """Every patient's own score in two arms, a line for each.
 
     Parameters
@@ -212,7 +219,7 @@ def each_patient(
             label = short(arms[1], 28)
             axes.plot(other, rows, "o", color=GREY, markersize=4 if few else 2, markerfacecolor="white", label=label)
         axes.plot(ours, rows, "o", color=INK, markersize=5 if few else 2.5, label=short(arms[0], 28))
-        axes.set_yticks(rows if few else [], [plain(who) for who in people] if few else [])
+        axes.set_yticks(rows if few else [], [who for who in people] if few else [])
         axes.set_ylim(len(people) - 0.4, -0.6)
         axes.set_xlabel(words)
         clean(axes, "x")
@@ -242,5 +249,3 @@ def said_and_true(true: Floats, said: Floats, words: str, target: str, place: st
         who = f"A dot for each of {len(true)} patients, means over their windows"
         caption = f"{who}; mean absolute error of these means {error}. On the dotted line both are equal."
         return Figure(place, title, caption, inline(figure, f"{name}-{place}", f"{title}. {caption}"))
-
-

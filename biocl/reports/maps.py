@@ -54,7 +54,9 @@ def principal(vectors: Floats) -> tuple[Floats, Floats]:
     spread = vectors.std(axis=0)
     z = (vectors - vectors.mean(axis=0)) / np.where(spread > 0, spread, 1)
     _, s, directions = np.linalg.svd(z, full_matrices=False)
-    directions = directions[:2] * np.sign(directions[:2][np.arange(len(directions[:2])), np.abs(directions[:2]).argmax(1)])[:, None]
+    directions = directions[:2]
+    largest = np.abs(directions).argmax(axis=1)
+    directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
     share = s[:2] ** 2 / max(float((s**2).sum()), 1e-30)
     flat = np.zeros((len(z), 2))
     flat[:, : len(directions)] = z @ directions.T

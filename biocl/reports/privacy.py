@@ -21,6 +21,7 @@ ALPHABET = "23456789CFGHJMPQRVWX"
 """No vowels, so that no pseudonym is a word, and no two letters that look alike."""
 LETTERS = 8
 KEY_FILE = "pseudonyms.key"
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 POSIX = re.compile(r"(?<![\w.:/~…-])(?:~|/|\.\.(?=/))(?:/?[^\s/'\",;:()<>\[\]{}=|]+)*/[^\s/'\",;:()<>\[\]{}=|]*")
 WINDOWS = re.compile(r"\b[A-Za-z]:\\[^\s'\",;:()<>\[\]{}=|]+")
 COUNTED = r"%|samples?\b|steps?\b|windows?\b|folds?\b|patients?\b|draws?\b|trials?\b|recordings?\b|seeds?\b|s\b|Hz\b"
@@ -58,7 +59,7 @@ def pseudonym(name: str, dataset: str, key: bytes) -> str:
 def shown(text: Any) -> str:
     """Text without control signs, marks of direction and halves of signs, which names may hold; one line."""
     kept = (" " if sign in "\n\r\t" else sign for sign in str(text))
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in ("Cc", "Cf", "Cs") else sign for sign in kept)
+    return "".join(UNKNOWN if unicodedata.category(sign) in ("Cc", "Cf", "Cs") else sign for sign in kept)
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,8 @@ def beside_floors(rows: Sequence[Row], judged: str, name: str) -> list[Figure]:
     figures = []
     for number_of, (words, own) in enumerate(list(tasks_of(rows).items())[:MOST_TASKS]):
         labels = most_labels(own)
-        found = [
-            (row, at) for row in own if row.get("labels", "all") == labels and (at := estimate(row, measure)) is not None
-        ]
+        of_size = [row for row in own if row.get("labels", "all") == labels]
+        found = [(row, at) for row in of_size if (at := estimate(row, measure)) is not None]
         title = "Beside the floors" + (f": {words}" if words else "")
         if not found:
             figures.append(Figure(f"floors-{number_of}", title, absent="No row of this task has a defined score."))
@@ -185,8 +184,13 @@ def draw_sizes(own: Sequence[Row], sizes: Sequence[str], measure: Measure, name:
                 continue
             many = len(modes) + 1 if rank == 1 else 0
             colour = CYCLE[(many + variants.index(arm) if rank == 1 else modes.index(mode)) % len(CYCLE)]
-            style = {"color": colour, "linestyle": "--" if rank == 2 else "-", "label": short(words, 26)}
-            axes.plot(x, values[:, 0], marker="o", markersize=4, markerfacecolor="white" if rank == 2 else colour, **style)
+            style: dict[str, Any] = {
+                "color": colour,
+                "linestyle": "--" if rank == 2 else "-",
+                "label": short(words, 26),
+            }
+            style |= {"marker": "o", "markersize": 4, "markerfacecolor": "white" if rank == 2 else colour}
+            axes.plot(x, values[:, 0], **style)
             if rank == 0 and np.isfinite(values[:, 1]).any():
                 shift = 0.04 * (modes.index(mode) - (len(modes) - 1) / 2)
                 axes.vlines(x + shift, values[:, 1], values[:, 2], color=colour, linewidth=1.2, alpha=0.7)

@@ -49,15 +49,10 @@ class Figure:
     wide: bool = False
 
 
-def plain(text: Any) -> str:
-    """A name as matplotlib writes it: no formula between dollar signs, no control signs."""
-    return shown(text).replace("$", r"\$")
-
-
 def short(text: Any, length: int = 24) -> str:
-    """`plain`, cut to a length."""
+    """A name without control signs, cut to a length."""
     name = shown(text)
-    return plain(name if len(name) <= length else f"{name[: length - 1]}…")
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 @contextmanager
@@ -66,7 +61,7 @@ def canvas(width_in: float = WIDTH_IN, height_in: float = 3.1) -> Iterator[Canva
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    style = {
+    style: Any = {
         "font.size": 9,
         "axes.edgecolor": "#8c99a6",
         "axes.labelcolor": "#33404d",
@@ -80,11 +75,13 @@ def canvas(width_in: float = WIDTH_IN, height_in: float = 3.1) -> Iterator[Canva
         "ytick.labelsize": 8.5,
         "legend.fontsize": 8.5,
         "legend.frameon": False,
+        "legend.labelcolor": "#33404d",
         "grid.color": PALE,
         "grid.alpha": 0.4,
         "grid.linewidth": 0.5,
         "lines.linewidth": 1.5,
         "path.simplify": False,
+        "text.parse_math": False,  # a name may hold dollar signs
         "svg.fonttype": "none",
         "svg.hashsalt": "biocl",
     }
