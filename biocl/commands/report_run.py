@@ -222,7 +222,9 @@ def no_scores(judged: str) -> str:
     if judged == "multi-label":
         return "An area under a curve is of many patients together, so none has one of their own."
     if judged == "forecasting":
-        return "Errors of forecasts are kept over all windows; the tables show their mean over patients, if there are several."
+        return (
+            "Errors of forecasts are kept over all windows; tables show their mean over patients, if there are several."
+        )
     return "The run folder has no predictions by patient."
 
 

@@ -219,7 +219,7 @@ def each_patient(scores: Mapping[str, Mapping[str, float]], words: str, less: bo
             label = short(arms[1], 28)
             axes.plot(other, rows, "o", color=GREY, markersize=4 if few else 2, markerfacecolor="white", label=label)
         axes.plot(ours, rows, "o", color=INK, markersize=5 if few else 2.5, label=short(arms[0], 28))
-        axes.set_yticks(rows if few else [], [who for who in people] if few else [])
+        axes.set_yticks(rows if few else [], list(people) if few else [])
         axes.set_ylim(len(people) - 0.4, -0.6)
         axes.set_xlabel(words)
         clean(axes, "x")

@@ -22,7 +22,7 @@ ALPHABET = "23456789CFGHJMPQRVWX"
 LETTERS = 8
 KEY_FILE = "pseudonyms.key"
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-POSIX = re.compile(r"(?<![\w.:/~…-])(?:~|/|\.\.(?=/))(?:/?[^\s/'\",;:()<>\[\]{}=|]+)*/[^\s/'\",;:()<>\[\]{}=|]*")
+POSIX = re.compile(r"(?<![\w.:/~…-])(?:~|\.\.)?(?:/[^\s/'\",;:()<>\[\]{}=|]+)+/?")
 WINDOWS = re.compile(r"\b[A-Za-z]:\\[^\s'\",;:()<>\[\]{}=|]+")
 COUNTED = r"%|samples?\b|steps?\b|windows?\b|folds?\b|patients?\b|draws?\b|trials?\b|recordings?\b|seeds?\b|s\b|Hz\b"
 """What stands behind a number that is a number, and no patient of that name."""
