@@ -9,6 +9,7 @@ from biocl.commands.compare import compare_runs, format_comparison
 from biocl.commands.report_data import at_hand
 from biocl.commands.report_run import Known, run_page, without_names
 from biocl.commands.run_files import RunFiles, read_run
+from biocl.datasets.card import card_line
 from biocl.errors import BioclError, UsageError
 from biocl.files import write_text
 from biocl.reports.blocks import blocks_of
@@ -68,17 +69,19 @@ def know(files: RunFiles, key: bytes, show: bool) -> Known:
     classes += [name for row in files.rows for name in row.get("classes", ())]
     dataset = files.experiment.data.dataset or ""
     devices: list[str] = []
+    modality = card_line(dataset, "modality")
     if here.cohort is not None:
         store = here.cohort.windows.store
         names = [*names, *store.patient_names]
         classes += here.cohort.windows.table.classes
         devices = [channel.device for channel in store.channels]
-        dataset = store.meta["dataset"]
+        dataset, modality = store.meta["dataset"], store.meta["modality"]
     dataset = dataset or str((files.results or {}).get("protocol", "")).partition(",")[0] or files.name
-    privacy = Privacy.of(dataset, names, key, classes=classes, show=show)
-    hidden = Privacy.of(dataset, names, key, classes=classes)
+    is_series = modality == "series" and len(set(names)) == 1  # of nobody
+    privacy = Privacy.of(dataset, names, key, classes=classes, show=show or is_series)
+    hidden = Privacy.of(dataset, names, key, classes=classes, show=is_series)
     also = frozenset(devices)
-    return Known(files, here, privacy.knowing(also), hidden.knowing(also), dataset)
+    return Known(files, here, privacy.knowing(also), hidden.knowing(also), dataset, is_series)
 
 
 def people_in_words(show: bool, kept: bool) -> str:

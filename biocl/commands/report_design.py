@@ -22,8 +22,8 @@ MODES = {
 }
 
 
-def study_of(files: RunFiles, here: AtHand, privacy: Privacy) -> Study:
-    """Who is where, how much there is, and what comes after the pretraining."""
+def study_of(files: RunFiles, here: AtHand, privacy: Privacy, *, is_series: bool = False) -> Study:
+    """Who is where, how much there is, and what comes after the pretraining; `is_series` where it is of nobody."""
     first = files.splits[0]
     splits = [fold for fold in files.splits if fold.get("span") == first.get("span")]
     cut = stretches_of(files)
@@ -51,6 +51,8 @@ def study_of(files: RunFiles, here: AtHand, privacy: Privacy) -> Study:
         labels=steps_of(files),
         part=files.experiment.evaluate.part,
         judges=files.kind != "pretrain",
+        people="series" if is_series else "patient",
+        learns="Forecast, beside the floors" if files.judged == "forecasting" else "Learn from labels of train",
         **known,
     )
 

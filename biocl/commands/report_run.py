@@ -55,6 +55,7 @@ class Known:
     privacy: Privacy
     hidden: Privacy
     dataset: str
+    is_series: bool = False
 
     @cached_property
     def results(self) -> dict[str, Any] | None:
@@ -112,7 +113,7 @@ def run_page(known: Known, anchor: str) -> RunPage:
         protocol=str(results.get("protocol", "")),
         summary=summary_of(files, known.here, privacy),
         marks=list(results.get("marks", ())) or [privacy.prose(mark) for mark in files.splits[0].get("marks", ())],
-        tiles=tiles_of(files, known.here),
+        tiles=tiles_of(files, known.here, is_series=known.is_series),
         groups=groups_of(known, anchor),
         commands=[
             ("The command", command),
@@ -139,7 +140,7 @@ def hidden_config(text: str, privacy: Privacy) -> str:
 def groups_of(known: Known, anchor: str) -> list[Group]:
     """Figures and tables, from the design to the encoder."""
     files = known.files
-    study = study_of(files, known.here, known.privacy)
+    study = study_of(files, known.here, known.privacy, is_series=known.is_series)
     design = [patients_flow(study, anchor), protocol(study, anchor)]
     groups = [Group("design", "Patients and protocol", figures=design), windows_group(known, anchor)]
     groups.append(Group("training", "Training", figures=training_curves(logs_of(files), anchor)))
@@ -163,7 +164,8 @@ def windows_group(known: Known, anchor: str) -> Group:
     who = known.privacy.patient
     figures = window_figures(windows.store, windows.table, rows, who, anchor, channels=columns, seed=seed)
     scale = windows.scale if windows.align is None else f"{windows.scale}, then aligned"
-    intro = f"Windows of training patients in physical units, before they are scaled (data.input_scale: {scale})."
+    whose = "the training part" if known.is_series else "training patients"
+    intro = f"Windows of {whose} in physical units, before they are scaled (data.input_scale: {scale})."
     return Group("windows", title, intro, figures, columns=2 if len(figures) in (1, 2, 4) else 3)
 
 

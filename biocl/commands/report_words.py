@@ -120,16 +120,17 @@ def pretraining_in_words(files: RunFiles) -> list[str]:
     ]
 
 
-def tiles_of(files: RunFiles, here: AtHand) -> list[tuple[str, str]]:
+def tiles_of(files: RunFiles, here: AtHand, *, is_series: bool = False) -> list[tuple[str, str]]:
     """Few numbers for the top of the page."""
-    tiles = [(f"{len(files.patients()):,}", "patients in the split" if files.judged != "forecasting" else "series")]
+    tiles = [(f"{len(files.patients()):,}", "series" if is_series else "patients in the split")]
     if here.cohort is not None:
         table = here.cohort.windows.table
         tiles.append((f"{len(table):,}", "windows"))
     measure = MEASURES[files.judged]
     if files.kind == "evaluate" and files.results is not None:
         rows = main_rows(files)
-        tiles.insert(1, (f"{judged_count(files):,}", f"{files.experiment.evaluate.part} patients")) if rows else None
+        if rows and not is_series:
+            tiles.insert(1, (f"{judged_count(files):,}", f"{files.experiment.evaluate.part} patients"))
         for row in rows[:MOST_SENTENCES]:
             at = estimate(row, measure)
             if at is not None:

@@ -50,6 +50,10 @@ class Study:
         Who is judged.
     judges : bool
         False for a pretraining, which judges nobody.
+    people : str
+        ``patient``, or ``series`` where recordings are of nobody.
+    learns : str
+        What the second step is called.
     """
 
     folds: Sequence[Fold]
@@ -62,17 +66,19 @@ class Study:
     labels: Sequence[str] = ()
     part: str = "test"
     judges: bool = True
+    people: str = "patient"
+    learns: str = "Learn from labels of train"
 
 
 def counted(n: int, word: str) -> str:
     """``1 patient``, ``1,600 windows``."""
-    return f"{n:,} {word if n == 1 else word + 's'}"
+    return f"{n:,} {word if n == 1 or word == 'series' else word + 's'}"
 
 
 def ranged(numbers: Sequence[int], word: str) -> str:
     """``12 patients``, ``12 to 14 patients``."""
     low, high = min(numbers), max(numbers)
-    return counted(low, word) if low == high else f"{low:,} to {high:,} {word}s"
+    return counted(low, word) if low == high else f"{low:,} to {counted(high, word)}"
 
 
 def wrapped(text: str, width: float) -> list[str]:
@@ -130,9 +136,10 @@ def patients_flow(study: Study, name: str) -> Figure:
     main, side = 210.0, 158.0
     middle, y = main / 2, 2.0
     in_split = {who for fold in study.folds for people in fold.patients.values() for who in people}
-    people = "patient" if study.scope == "patient" else "patient or series"
+    people = study.people
     if study.n_recordings is not None and study.n_patients is not None:
         lines = ["Recordings", counted(study.n_recordings, "recording"), f"of {counted(study.n_patients, people)}"]
+        lines = lines if people == "patient" else lines[:2]
         said, height = box(1, y, main, lines)
         parts.append(said)
         y += height
@@ -147,7 +154,7 @@ def patients_flow(study: Study, name: str) -> Figure:
         parts.append(arrow(middle, y, middle, y + gap))
         y += gap
         kept = [f"{counted(study.n_windows or 0, 'window')}{study.window}", f"{counted(study.n_patients, people)}"]
-        said, height = box(1, y, main, ["Windows", *kept])
+        said, height = box(1, y, main, ["Windows", *(kept if people == "patient" else kept[:1])])
         parts.append(said)
         y += height
         away = study.n_patients - len(in_split)
@@ -177,7 +184,8 @@ def patients_flow(study: Study, name: str) -> Figure:
     tallest = 0.0
     for part, centre in zip(there, centres, strict=True):
         of_part = [fold.patients.get(part, ()) for fold in study.folds]
-        lines = [part.capitalize(), ranged([len(one) for one in of_part], people)]
+        lines = [part.capitalize()]
+        lines += [ranged([len(one) for one in of_part], people)] if people == "patient" else []
         lines += [ranged([fold.n_windows.get(part, 0) for fold in study.folds], "window")]
         lines += ["in each fold"] if len(study.folds) > 1 else []
         if len(study.folds) > 1 and part == "test":
@@ -199,15 +207,16 @@ def patients_flow(study: Study, name: str) -> Figure:
 def protocol(study: Study, name: str) -> Figure:
     """The steps from pretraining to the one look at those who are judged, above who is where in every fold."""
     first = study.folds[0]
-    people = len(first.patients.get("train", ()))
-    steps = [["1  Pretrain", f"on train ({counted(people, 'patient')} in the first fold), the test part unseen"]]
-    if len(study.folds) == 1:
-        steps = [["1  Pretrain", f"on train ({counted(people, 'patient')}), the test part unseen"]]
+    n = len(first.patients.get("train", ()))
+    among = f" ({counted(n, 'patient')}{' in the first fold' if len(study.folds) > 1 else ''})"
+    steps = [["1  Pretrain", f"on train{among if study.people == 'patient' else ''}, the test part unseen"]]
     if study.judges:
-        steps += [["2  Learn from labels of train", *study.labels]] if study.labels else []
-        who = "test patients" if study.part == "test" else "inner validation patients (for choosing, not for reporting)"
+        steps += [[f"2  {study.learns}", *study.labels]] if study.labels else []
+        inner = "inner validation patients (for choosing, not for reporting)"
+        who = "test patients" if study.part == "test" else inner
         who = who if study.scope == "patient" else f"{study.part} part (scope {study.scope})"
-        steps += [[f"{len(steps) + 1}  Judge once", f"on the {who}, whose labels are read last"]]
+        last = "whose labels are read last" if study.people == "patient" else "which is read last"
+        steps += [[f"{len(steps) + 1}  Judge once", f"on the {who}, {last}"]]
     parts: list[str] = []
     y = 2.0
     for number, lines in enumerate(steps):

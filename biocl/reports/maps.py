@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 MOST_POINTS = 600
 MOST_GROUPS = 10
 SIDE_IN = 3.6
-WITHOUT_UMAP = "UMAP is not installed; `pip install 'biocl[viz]'` adds this map."
+WITHOUT_UMAP = "UMAP is not installed: pip install 'biocl[viz]' adds this map."
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,11 @@ class Privacy:
         found = [name for name in sorted(self.names, key=len, reverse=True) if name and name not in self.words]
         if self.show or not found:
             return None
+        kept = "|".join(re.escape(word) for word in sorted(self.words, key=len, reverse=True) if word)
         words = "|".join(re.escape(name) for name in found if not name.isdigit())
         numbers = "|".join(name for name in found if name.isdigit())
-        parts = [rf"(?<![^\W_])(?:{words})(?![^\W_])"] if words else []
+        parts = [rf"(?P<kept>(?<![^\W_])(?:{kept})(?![^\W_]))"] if kept else []
+        parts += [rf"(?<![^\W_])(?:{words})(?![^\W_])"] if words else []
         if numbers:
             before = r"(?<![^\W_])(?<!\d\.)(?<!step )(?<!seed )(?<!fold )(?<!repeat )"
             parts.append(rf"{before}(?:{numbers})(?![^\W_])(?!\.\d)(?!\s?(?:{COUNTED}))")
@@ -125,7 +127,9 @@ class Privacy:
         """A sentence in which patients have pseudonyms and paths only their last part."""
         text = WINDOWS.sub(lambda found: path_end(found.group()), shown(text))
         text = POSIX.sub(lambda found: path_end(found.group()), text)
-        return text if self.pattern is None else self.pattern.sub(lambda found: self.patient(found.group()), text)
+        if self.pattern is None:
+            return text
+        return self.pattern.sub(lambda found: found[0] if is_kept(found) else self.patient(found[0]), text)
 
     def value(self, value: Any) -> Any:
         """A configuration's value: keys and numbers as they are, texts as in `prose`, whole paths shortened."""
@@ -153,6 +157,11 @@ class Privacy:
         if sign:
             return f"{self.prose(key)}={self.word(value)}"
         return word if word.isdigit() else str(self.value(word))
+
+
+def is_kept(found: re.Match[str]) -> bool:
+    """Whether what was found is the name of a class, or of the data set, which may hold a patient's."""
+    return found.groupdict().get("kept") is not None
 
 
 def is_far(text: str) -> bool:

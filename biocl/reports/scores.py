@@ -99,7 +99,9 @@ def beside_floors(rows: Sequence[Row], judged: str, name: str) -> list[Figure]:
             continue
         found.sort(key=lambda pair: order(pair[0]))
         less = "; less is better" if measure.less else ""
-        said = f"{measure.words}, {labels_in_words(labels)}; bars are {measure.bars}{less}."
+        given = any(np.isfinite(at[1]) for _, at in found)
+        bars = f"bars are {measure.bars}" if given else "too few patients for intervals"
+        said = f"{measure.words}{'' if judged == 'forecasting' else f', {labels_in_words(labels)}'}; {bars}{less}."
         svg = draw_rows(found, measure, f"{name}-floors-{number_of}", f"{title}, {said}")
         figures.append(Figure(f"floors-{number_of}", title, said[0].upper() + said[1:], svg))
     return figures
@@ -150,13 +152,12 @@ def label_efficiency(rows: Sequence[Row], judged: str, name: str) -> list[Figure
         return [Figure("labels-0", "By how many labels", absent="Forecasts learn from all windows, without labels.")]
     measure = MEASURES[judged]
     figures = []
+    sizes = list(dict.fromkeys(row["labels"] for row in rows))
+    if len(sizes) < 2:
+        why = f"The protocol has one label size ({', '.join(sizes)}), so there is no curve over label sizes."
+        return [Figure("labels-0", "By how many labels", absent=why)]
     for number_of, (words, own) in enumerate(list(tasks_of(rows).items())[:MOST_TASKS]):
         title = "By how many labels" + (f": {words}" if words else "")
-        sizes = list(dict.fromkeys(row["labels"] for row in own))
-        if len(sizes) < 2:
-            why = f"The protocol has one label size ({sizes[0]}), so there is no curve over label sizes."
-            figures.append(Figure(f"labels-{number_of}", title, absent=why))
-            continue
         bars = f"{measure.bars} of the experiment's own rows"
         said = f"{measure.words} by the labels of training; bars are {bars}; grey lines are floors."
         svg = draw_sizes(own, sizes, measure, f"{name}-labels-{number_of}", f"{title}, {said}")

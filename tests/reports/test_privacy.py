@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ PEOPLE = ("P001", "100", "3", "Ann Lee", "a.b+c", "N")
         ("100 samples, 3 folds, 3 %, step 100, seed 3, fold 3, 3.100 and 0.3", None),
         ("Ann Lee, a.b+c!", "{Ann Lee}, {a.b+c}!"),
         ("class N", None),
+        ("of-P001-all and P001", "of-P001-all and {P001}"),
         (
             "see /home/ann/data/x.csv and ~/y, not 3/4 or https://a.org/b",
             "see …/x.csv and …/y, not {3}/4 or https://a.org/b",
@@ -61,7 +63,7 @@ PEOPLE = ("P001", "100", "3", "Ann Lee", "a.b+c", "N")
     ],
 )
 def test_sentences(text: str, expected: str | None) -> None:
-    privacy = Privacy.of("d", PEOPLE, KEY, classes=["N", "V"])
+    privacy = Privacy.of("of-P001-all", PEOPLE, KEY, classes=["N", "V"])
     wanted = text if expected is None else expected
     for name in PEOPLE:
         wanted = wanted.replace(f"{{{name}}}", privacy.patient(name))
@@ -81,6 +83,12 @@ def test_values_and_commands() -> None:
     assert privacy.patient("Ann Lee") in said
     assert "--seed 3" in said
     assert "P001" not in said.replace(privacy.patient("P001"), "")
+
+
+def test_a_long_sentence_takes_no_time() -> None:
+    start = time.process_time()
+    Privacy.of("d", PEOPLE, KEY).prose("/".join(["abc" * 40] * 200) + " /" + "a.b-c" * 4000 + '"')
+    assert time.process_time() - start < 2
 
 
 def test_people_to_be_told_apart_are_hidden_as_classes_too() -> None:

@@ -37,7 +37,7 @@ SHORT = (
     "encoder={name: dilated-cnn, depth: 2, hidden_dim: 4, embed_dim: 4}",
     "train={steps: 4, log_every: 1, validate_every: 2}",
     "finetune={mode: partial, max_steps: 2, validate_every: 1}",
-    "evaluate={labels: [2 patients, all], draws: 2, modes: [linear], bootstrap_draws: 40, probe: {c: 0.01, max_iter: 20}}",
+    "evaluate={labels: [2 patients, all], draws: 2, modes: [linear], bootstrap_draws: 40, probe: {c: 0.01}}",
 )
 HEADS = (
     "split={kind: random, fractions: [0.4, 0.2, 0.4]}",
@@ -68,7 +68,7 @@ def hostile_store(folder: Path, people: tuple[str, ...] = PEOPLE, classes: tuple
 
 def hostile_runs(folder: Path, store: Path, *more: str) -> dict[str, Path]:
     """A pretraining, a fine-tuning and a study of it, and a study in three folds."""
-    keys = [f"data={{store: {store}}}", "split={kind: random, fractions: [0.4, 0.1, 0.5]}", *SHORT, *more]
+    keys = [f"data={{store: {store}}}", "split={kind: random, fractions: [0.35, 0.15, 0.5]}", *SHORT, *more]
     runs = {name: folder / name for name in ("pretrain", "finetune", "evaluate", "folds")}
     pretrain(load_experiment(Path("demo"), keys), runs["pretrain"])
     finetune(load_experiment(Path("demo"), keys), runs["pretrain"], runs["finetune"])
@@ -98,6 +98,7 @@ def numbered_store(folder: Path) -> Path:
     dataset = replace(
         ETTH1,
         name="numbered",
+        modality="other",
         entries=lambda raw: [Entry(name, patient=name, source="made") for name in names],
         read=read,
         splits={},
@@ -167,7 +168,7 @@ def devices_run(folder: Path) -> Path:
         *HEADS,
         "encoder={each: {name: tpn, widths: [4, 4, 6], kernels: [5, 5, 3]}, fusion: concat}",
         f"terms=[{CONTRAST}]",
-        "evaluate={labels: [all], draws: 1, modes: [linear], bootstrap_draws: 10, probe: {c: 0.01}, devices: [each, all]}",
+        "evaluate={labels: [all], modes: [linear], bootstrap_draws: 10, probe: {c: 0.01}, devices: [each, all]}",
     ]
     evaluate(load_experiment(Path("demo"), keys), None, folder / "devices")
     return folder / "devices"
