@@ -40,6 +40,7 @@ def tabulate_forecasts(
         grouped.setdefault((cell.mode, cell.arm), []).append(cell)
     main = arms_of[min(arms_of)][(), ""]
     windows = main[0].windows
+    seasons = [season_of(fold) for fold in main]
     rows = []
     for (mode, arm), of_row in grouped.items():
         row: dict[str, Any] = {
@@ -47,15 +48,16 @@ def tabulate_forecasts(
             "look_back": windows.n_times,
             "horizon": windows.table.horizon,
             "step_s": 1 / windows.table.sfreq,
+            "input_scale": windows.scale,
             "part": experiment.evaluate.part,
             "mode": mode,
             "arm": arm,
-            "title": own_title(mode, arm, experiment, main[0]),
+            "title": own_title(mode, arm, seasons),
         }
-        errors = errors_of_row(of_row, arms_of, folder)
-        if not errors:
-            rows.append({**row, "not_run": f"no season within a look-back of {windows.n_times} steps"})
+        if (mode, arm) == (FLOOR_MODE, SEASON) and None in seasons:
+            rows.append({**row, "not_run": without_season(windows.n_times, seasons)})
             continue
+        errors = errors_of_row(of_row, arms_of, folder)
         named, per_patient = errors_by_patient(of_row, arms_of, folder, errors)
         rows.append(
             {
@@ -73,12 +75,21 @@ def tabulate_forecasts(
     return rows
 
 
-def own_title(mode: str, arm: str, experiment: Experiment, fold: Fold) -> str:
-    """How a row is called; a seasonal copy says its period."""
-    if arm == SEASON and mode == FLOOR_MODE:
-        period = season_of(fold)
-        return arm if period is None else f"copy of the last {period} steps"
-    return title_of(mode, arm)
+def own_title(mode: str, arm: str, seasons: Sequence[int | None]) -> str:
+    """How a row is called; a seasonal copy says its period, or the least and the largest of those of its folds."""
+    known = [period for period in seasons if period is not None]
+    if (mode, arm) != (FLOOR_MODE, SEASON) or len(known) < len(seasons):
+        return title_of(mode, arm)
+    if min(known) == max(known):
+        return f"copy of the last {known[0]} steps"
+    return f"copy of the last {min(known)} to {max(known)} steps, by fold"
+
+
+def without_season(n_times: int, seasons: Sequence[int | None]) -> str:
+    """Why there is no seasonal copy: one of some folds alone would be of other windows than every other row."""
+    lacking = [str(number) for number, period in enumerate(seasons) if period is None]
+    folds = f" in fold {', '.join(lacking)}" if len(seasons) > 1 else ""
+    return f"no season within a look-back of {n_times} steps{folds}"
 
 
 def errors_of_row(
@@ -94,10 +105,7 @@ def errors_of_row(
                 if cell.draw == seed:
                     yield from pairs_of(cell, arm_of(arms_of[seed], cell), folder, own)
 
-        try:
-            found[seed] = forecast_errors(pairs()), np.concatenate(own)
-        except ValueError:
-            return {}
+        found[seed] = forecast_errors(pairs()), np.concatenate(own)
     return found
 
 
@@ -105,8 +113,6 @@ def pairs_of(cell: Cell, fold: Fold, folder: Path, own: list[np.ndarray]) -> Ite
     """Forecasts and what came, in blocks; each window's own squared error is put into `own`."""
     said = load_prediction(folder, cell, FORECAST, lazily=True)
     assert said is not None
-    if not len(said):
-        return
     for places in pieces(np.arange(len(fold.judged)), BLOCK):
         forecast, future = np.asarray(said[places]), fold.windows.future(fold.judged[places])
         own.append(((forecast.astype(np.float64) - future) ** 2).mean(axis=(1, 2)))
@@ -157,6 +163,7 @@ def header_of(rows: Sequence[Mapping[str, Any]]) -> str:
         f"look-back {length} steps ({span_in_words(length * step)}), horizon {horizon} steps "
         f"({span_in_words(horizon * step)})",
         f"{first['n_windows']} {first['part']} windows, none left out",
+        f"input scale {first['input_scale']}",
         "mean over seeds [least, greatest]",
     ]
     if first["n_patients"] > 1:

@@ -10,12 +10,19 @@ from typing import Any
 import torch
 
 from biocl.commands.arms import Arms, arm_of, every_fold, pretrain_arms, study_arms, take_encoders, trained_folds
-from biocl.commands.forecast_cells import FORECAST, forecast_cells, forecaster_of, predict_floor, save_receptive
+from biocl.commands.forecast_cells import (
+    FORECAST,
+    forecast_cells,
+    forecaster_of,
+    modes_of,
+    predict_floor,
+    save_receptive,
+)
 from biocl.commands.forecast_tables import format_forecasts, tabulate_forecasts
 from biocl.commands.pretrained import joined_marks, remember_encoders
 from biocl.commands.setup import Cohort, check_repeats, open_cohort, split_record
 from biocl.commands.study import Fold, load_prediction, save_prediction
-from biocl.config import OF_A_VARIANT, refused, set_key, to_yaml
+from biocl.config import OF_A_VARIANT, refused, set_key, to_yaml, variants_of
 from biocl.errors import DataError, UsageError
 from biocl.evaluation.protocol import FLOOR_MODE, Cell
 from biocl.evaluation.spec import SpanSpec
@@ -25,6 +32,9 @@ from biocl.splits.file import write_splits
 from biocl.store.spec import SlidingWindows
 from biocl.training.optimisation import resolve_device
 from biocl.training.run import progress, start_run
+
+OF_ALL_ROWS = ("devices", "input_scale", "align")
+"""Keys of ``data:`` that say what an error is of."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ def evaluate_forecasts(
         The tables, ready to print.
     """
     target = resolve_device(device)
+    check_one_table(experiment)
     specs = spans_of(experiment)
     spans = [open_span(experiment, spec, target) for spec in specs if spec.run]
     check_from(from_run, experiment, spans)
@@ -150,6 +161,36 @@ def spans_of(experiment: Experiment) -> list[SpanSpec]:
             "Set data.windows: {kind: sliding, length_s: …, step_s: …, horizon_s: …}, or evaluate.spans",
         )
     return [SpanSpec(length_s=windows.length_s, horizon_s=windows.horizon_s)]
+
+
+def check_one_table(experiment: Experiment) -> None:
+    """Refuse rows whose errors are not of the same channels in the same units, and arms without a row.
+
+    Raises
+    ------
+    UsageError
+    """
+    if experiment.evaluate.devices != ["all"]:
+        raise UsageError(
+            "A study of forecasts judges all devices together",
+            "evaluate.devices",
+            "Leave it out, and name the devices to be read in data.devices",
+        )
+    for name, variant in variants_of(experiment).items():
+        differ = [key for key in OF_ALL_ROWS if getattr(variant.data, key) != getattr(experiment.data, key)]
+        if differ:
+            raise UsageError(
+                f"The errors of {name} would be of other channels, or in other units, than those of all other rows: it "
+                f"changes data.{differ[0]}",
+                f"variants: {name}",
+                "Run it as a configuration of its own, or change data.normalise, which a forecast takes back",
+            )
+        if not modes_of(variant):
+            raise UsageError(
+                f"The variant {name} trains no head that forecasts, and evaluate.modes has no other way to judge it",
+                "evaluate.modes",
+                "Add linear, partial or full",
+            )
 
 
 def open_span(experiment: Experiment, spec: SpanSpec, device: torch.device) -> Span:
@@ -236,4 +277,4 @@ def protocol_of(experiment: Experiment, cohort: Cohort) -> str:
     folds = f", {len(cohort.splits)} folds" if len(cohort.splits) > 1 else ""
     first, n = experiment.seed, experiment.evaluate.seeds
     seeds = f"seeds {first} to {first + n - 1}" if n > 1 else f"seed {first}"
-    return f"{cohort.windows.store.meta['dataset']}, {stamp}{folds}, {seeds}, input scale {experiment.data.input_scale}"
+    return f"{cohort.windows.store.meta['dataset']}, {stamp}{folds}, {seeds}"

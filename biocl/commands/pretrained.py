@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from biocl.commands.pretrain import pretrain
-from biocl.commands.setup import split_record
+from biocl.commands.setup import build_model, split_record
 from biocl.commands.study import Fold
 from biocl.errors import LeakageError, UsageError
 from biocl.evaluation.protocol import devices_title
@@ -71,6 +71,7 @@ def load_pretrained(fold: Fold, run: Path) -> None:
     checkpoint = load_checkpoint(run / "checkpoints", fold.device)
     check_head(checkpoint.state, fold, run)
     fold.marks = [*check_fits(checkpoint.state, fold, run), *check_unseen(checkpoint.state, fold, run)]
+    check_heads(checkpoint.best_weights, fold, run)
     fold.pretrained = checkpoint.best_weights
     fold.encoder = {
         "fold": fold.number,
@@ -109,6 +110,32 @@ def check_head(state: dict[str, Any], fold: Fold, run: Path) -> None:
             f"{', '.join(now)}",
             run,
             "Set data.classes as in that run's config.yaml, or leave --from out",
+        )
+
+
+def check_heads(weights: Weights, fold: Fold, run: Path) -> None:
+    """Refuse a run whose heads are not this configuration's, where they are judged as they were trained.
+
+    Raises
+    ------
+    UsageError
+    """
+    experiment = fold.experiment
+    as_trained = experiment.judged == "forecasting" or "joint" in experiment.evaluate.modes
+    if not (as_trained and experiment.has_head):
+        return
+    wanted = build_model(experiment, fold.windows).heads.state_dict(prefix="heads.")
+    there = {name: value for name, value in weights.items() if name.startswith("heads.")}
+    wrong = [
+        name
+        for name in [*wanted, *there]
+        if name not in wanted or name not in there or wanted[name].shape != there[name].shape
+    ]
+    if wrong:
+        raise UsageError(
+            f"The heads of this run are not those of the configuration, which differ in {wrong[0]}",
+            run,
+            "Set data.windows and the heads of terms as in that run's config.yaml, or leave --from out",
         )
 
 

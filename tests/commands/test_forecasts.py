@@ -195,7 +195,7 @@ def test_a_resume_computes_what_is_missing_alone(store: Path, tmp_path: Path, mo
 
 def test_spans_have_tables_and_keys_of_their_own(store: Path, tmp_path: Path) -> None:
     spans = [
-        f"{{length_s: {24 * HOUR}, horizon_s: {6 * HOUR}, keys: {{train.steps: 2}}}}",
+        f"{{length_s: {24 * HOUR}, horizon_s: {6 * HOUR}, keys: {{train.steps: 2, data.input_scale: none}}}}",
         f"{{length_s: {48 * HOUR}, horizon_s: {24 * HOUR}}}",
         f"{{length_s: {96 * HOUR}, horizon_s: {48 * HOUR}, run: false}}",
     ]
@@ -209,6 +209,9 @@ def test_spans_have_tables_and_keys_of_their_own(store: Path, tmp_path: Path) ->
     assert steps == {"24to6": 2, "48to24": 3}
     assert {row["n_windows"] for row in rows} == {135, 117}
     assert "look-back 345600 s, horizon 172800 s: not run (run: false)" in text
+    headers = [line for line in text.splitlines() if line.startswith("look-back") and "none left out" in line]
+    assert ["input scale none" in line for line in headers] == [True, False]
+    assert ["input scale train" in line for line in headers] == [False, True]
 
 
 def test_rows_that_cannot_be_made_say_so(store: Path, tmp_path: Path) -> None:
