@@ -22,6 +22,8 @@ Floats = NDArray[np.floating[Any]]
 PENALTIES = tuple(10.0**exponent for exponent in range(-1, 7))
 DEFAULT_PENALTY = 1e3
 METRICS = ("mae", "r")
+ALMOST_NONE = 1e-12
+"""Share of a sum of squares that rounding leaves of what does not vary."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def correlation_over_units(y: ArrayLike, predicted: ArrayLike, unit: ArrayLike) 
     """Pearson's r of the units' means; NaN below three of them, or where a side does not vary."""
     codes = np.unique(np.asarray(unit), return_inverse=True)[1]
     means = [np.bincount(codes, np.asarray(part, np.float64)) / np.bincount(codes) for part in (y, predicted)]
-    if len(means[0]) < 3 or min(part.std() for part in means) < 1e-12:
+    if len(means[0]) < 3 or any(part.var() <= ALMOST_NONE * np.square(part).mean() for part in means):
         return float("nan")
     return float(np.corrcoef(means[0], means[1])[0, 1])
 
@@ -186,6 +188,7 @@ def weighted_metrics(
         for part in (np.ones_like(a), np.abs(a - b), a, b, a * a, b * b, a * b)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = np.maximum(aa - sum_a**2 / n, 0) * np.maximum(bb - sum_b**2 / n, 0)
-        r = np.where(spread > 1e-12 * (1 + aa * bb), (ab - sum_a * sum_b / n) / np.sqrt(spread), np.nan)
+        var_a, var_b = aa - sum_a**2 / n, bb - sum_b**2 / n
+        varies = (var_a > ALMOST_NONE * aa) & (var_b > ALMOST_NONE * bb)  # in any unit
+        r = np.where(varies, (ab - sum_a * sum_b / n) / np.sqrt(np.maximum(var_a * var_b, 0)), np.nan)
     return {"mae": error / n, "r": r}

@@ -63,6 +63,23 @@ def test_without_features_it_is_the_mean_and_one_patient_takes_the_default() -> 
     )
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("level", [0.0, 1e3])
+def test_a_correlation_has_no_unit(unit: float, level: float) -> None:
+    """Volts are as good as microvolts, and a level that all share is no variation."""
+    _, y, patient = patients()
+    said = y + np.random.default_rng(2).normal(size=len(y))
+    found = resample_regression(unit * (y + level), unit * (said + level), patient, n_draws=20).values["r"]
+    np.testing.assert_allclose(found, resample_regression(y, said, patient, n_draws=20).values["r"], rtol=1e-6)
+    assert found[0] == pytest.approx(np.corrcoef(y, said)[0, 1])
+    means = [[part[patient == one].mean() for one in range(6)] for part in (y, said)]
+    over = correlation_over_units(unit * (y + level), unit * (said + level), patient)
+    assert over == pytest.approx(np.corrcoef(means)[0, 1], rel=1e-6)
+    constant = np.full(len(y), unit * (0.3 + level))
+    assert np.isnan(resample_regression(unit * (y + level), constant, patient, n_draws=20).values["r"]).all()
+    assert np.isnan(correlation_over_units(unit * (y + level), constant, patient))
+
+
 def test_many_rows_are_thinned() -> None:
     x, y, patient = patients()
     y[::2] += 100 * np.arange(60)
