@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from biocl.errors import UsageError
 from biocl.objectives.head_spec import HeadSpec
 from biocl.objectives.heads import ClassificationHead, balanced_class_weights, classification_loss
 
@@ -48,3 +50,9 @@ def test_balanced_weights_make_classes_count_alike() -> None:
     weights = balanced_class_weights(labels, 3)
     assert torch.allclose(weights[0] * 90, weights[1] * 10)
     assert float(weights[2]) == 0
+
+
+def test_a_classifier_of_no_classes_is_refused() -> None:
+    """Its loss would be 0 at every step, and nothing would say so."""
+    with pytest.raises(UsageError, match="the windows have none"):
+        ClassificationHead(HeadSpec(), in_dim=4, n_outputs=0)

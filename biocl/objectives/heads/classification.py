@@ -24,10 +24,21 @@ class ClassificationHead(HeadWithAux):
         ``linear``, ``mlp`` (Linear-BatchNorm-ReLU-Dropout-Linear) or ``comet-released``.
     in_dim, n_outputs, n_aux : int
         Width of the latents, number of classes, number of auxiliary inputs.
+
+    Raises
+    ------
+    UsageError
+        There are no classes.
     """
 
     def __init__(self, spec: HeadSpec, *, in_dim: int, n_outputs: int, n_aux: int = 0) -> None:
         super().__init__(n_aux)
+        if not n_outputs:
+            raise UsageError(
+                "A head predicts classes, and the windows have none",
+                "data.classes",
+                "Use recordings with labels, or another head: a number (data.target), a future, several labels",
+            )
         self.spec = spec
         width = in_dim + n_aux
         if spec.kind == "linear":
