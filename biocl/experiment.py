@@ -218,6 +218,13 @@ class Experiment(Spec):
         return self.trains(self.judged)
 
     @property
+    def reads_judged(self) -> bool:
+        """Whether a term that acts is told the classes, labels or numbers that are judged; a future is no secret."""
+        if self.judged == "regression":
+            return any(reads_target(term) and acts(term.weight) for term in self.terms)
+        return self.judged != "forecasting" and self.has_head
+
+    @property
     def pretraining_digest(self) -> str:
         """Hash of everything that pretraining depends on (not of what comes after)."""
         return digest(self.model_dump(mode="json", exclude={"name", "finetune", "evaluate", "variants", "sweep"}))

@@ -14,7 +14,7 @@ from biocl.commands.agreements import agreements
 from biocl.commands.arms import arm_of, every_fold, pretrain_arms, study_arms, take_encoders, trained_folds
 from biocl.commands.forecasts import evaluate_forecasts
 from biocl.commands.missing import lacking_windows
-from biocl.commands.pretrained import joined_marks, remember_encoders
+from biocl.commands.pretrained import choosing_marks, joined_marks, remember_encoders
 from biocl.commands.regressions import (
     NUMBER,
     format_numbers,
@@ -49,7 +49,8 @@ from biocl.commands.tables import Lines, format_results, of_classes
 from biocl.config import to_yaml
 from biocl.errors import UsageError
 from biocl.evaluation.finetuning import Labelled
-from biocl.evaluation.protocol import Cell, cells
+from biocl.evaluation.protocol import PRETRAINED, Cell, cells
+from biocl.evaluation.spec import EvaluateSpec
 from biocl.experiment import Experiment
 from biocl.files import write_json, write_text
 from biocl.splits.file import write_splits
@@ -121,12 +122,13 @@ def evaluate(
     check_repeats(parts, cohort.splits)
     records = [split_record(split, cohort.windows, parts[i]) for i, split in enumerate(cohort.splits)]
     marks = [*(mark for split in cohort.splits for mark in split.marks), *cohort.marks]
-    marks += choosing_marks(part, experiment.evaluate.modes)
     target = resolve_device(device)
     folds = [Fold(experiment, cohort, fold, parts[fold], None, target) for fold in range(n_folds)]
     kind = KINDS[experiment.judged]
     tasks = kind.tasks(experiment, cohort, parts)
     arms = study_arms(experiment, folds)
+    marks += choosing_marks(part, experiment.evaluate.modes)
+    marks += label_marks({name: own[0].experiment for (_, name), own in arms.items()}, experiment.evaluate)
     heads = {name: of_variant[0].experiment.has_head for (_, name), of_variant in arms.items() if name}
     floors = {devices: kind.floors(own[0]) for (devices, name), own in arms.items() if not name}
     planned = list(cells(experiment.evaluate, tasks, floors, n_folds, heads))
@@ -205,12 +207,24 @@ def class_tasks(
     return [tuple(classes) for classes in asked]
 
 
-def choosing_marks(part: str, modes: Sequence[str]) -> list[str]:
-    """What has to be said where those who are judged had a say in the classifier."""
-    tuned = [mode for mode in ("partial", "full") if mode in modes]
-    if part == "test" or not tuned:
+def label_marks(experiments: Mapping[str, Experiment], spec: EvaluateSpec) -> list[str]:
+    """What has to be said where few labels are read by a probe or by fine-tuning, and the encoder was told them all.
+
+    Parameters
+    ----------
+    experiments : mapping of str to Experiment
+        By the name of the variant, empty for the experiment itself.
+    spec : EvaluateSpec
+    """
+    few = [labels for labels in spec.labels if labels != "all"]
+    modes = [mode for mode in spec.modes if mode != "joint"]
+    told = [name or PRETRAINED for name, experiment in experiments.items() if experiment.reads_judged]
+    if not (few and modes and told):
         return []
-    return [f"mode {' and '.join(tuned)}: the step that is kept was chosen on the patients judged, so scores are high"]
+    return [
+        f"labels {', '.join(few)} in mode {' and '.join(modes)}: the encoder of {', '.join(told)} was trained with the "
+        "labels of all training patients"
+    ]
 
 
 def drawn_labels(fold: Fold, cell: Cell) -> dict[str, Any]:

@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from biocl.commands.evaluate import choosing_marks, protocol_name
-from biocl.commands.pretrained import pretrain_inside, remember_encoders, take_pretrained
+from biocl.commands.evaluate import label_marks, protocol_name
+from biocl.commands.pretrained import choosing_marks, pretrain_inside, remember_encoders, take_pretrained
 from biocl.commands.setup import check_judged, open_cohort, split_record
 from biocl.commands.study import Fold, draw_for, linear_probe, tuned_model
 from biocl.config import to_yaml
+from biocl.errors import UsageError
 from biocl.evaluation.finetuning import Labelled, predict
 from biocl.evaluation.intervals import bootstrap_mean, bootstrap_metrics, units_to_resample
 from biocl.evaluation.metrics import METRICS, metrics_by_level, metrics_by_unit
 from biocl.evaluation.probe import Probe
 from biocl.evaluation.protocol import PRETRAINED, Cell
+from biocl.evaluation.spec import EvaluateSpec
 from biocl.evaluation.tables import markdown, with_interval
 from biocl.experiment import Experiment
 from biocl.files import new_folder, write_json, write_text
@@ -51,6 +53,12 @@ def finetune(
     str
         A table, ready to print.
     """
+    if experiment.judged != "classification":
+        raise UsageError(
+            f"This configuration is judged by {experiment.judged}, and `biocl finetune` makes classifiers",
+            "evaluate.task",
+            "Use `biocl evaluate` with evaluate.modes: [partial] or [full], or set evaluate.task: classification",
+        )
     cohort = open_cohort(experiment)
     parts = cohort.parts()
     fold = Fold(experiment, cohort, 0, parts, None, resolve_device(device))
@@ -72,7 +80,8 @@ def finetune(
     remember_encoders([fold], run)
     data = Labelled.make(fold.windows, classes)  # which are read by the pretraining's scaler and alignment from here on
     part = experiment.evaluate.part
-    marks = [*cohort.splits[0].marks, *cohort.marks, *choosing_marks(part, [spec.mode]), *fold.marks]
+    told = label_marks({"": experiment}, EvaluateSpec(labels=[spec.labels], modes=[spec.mode]))
+    marks = [*cohort.splits[0].marks, *cohort.marks, *choosing_marks(part, [spec.mode]), *told, *fold.marks]
     write_json(run / "labels.json", drawn.to_json())
     test = data.among(fold.judged)
     log = MetricsLog(run / "metrics.jsonl", keep_until_step=-1)

@@ -19,7 +19,7 @@ from biocl.commands.forecast_cells import (
     save_receptive,
 )
 from biocl.commands.forecast_tables import format_forecasts, tabulate_forecasts
-from biocl.commands.pretrained import joined_marks, remember_encoders
+from biocl.commands.pretrained import choosing_marks, joined_marks, remember_encoders
 from biocl.commands.setup import Cohort, check_repeats, open_cohort, split_record
 from biocl.commands.study import Fold, load_prediction, save_prediction
 from biocl.config import OF_A_VARIANT, refused, set_key, to_yaml, variants_of
@@ -114,6 +114,8 @@ def evaluate_forecasts(
     # Everything is trained and chosen, and all forecasts are on disk; only now are they held against what came.
     marks = [mark for span in spans for split in span.cohort.splits for mark in split.marks]
     marks += [mark for span in spans for mark in span.cohort.marks]
+    modes = dict.fromkeys(cell.mode for span in spans for cell in span.cells)
+    marks += choosing_marks(experiment.evaluate.part, list(modes))
     if spans[0].cohort.splits[0].scope == "patient":  # of one series cut in time, train and test always share the name
         marks += [mark for fold in trained for mark in fold.marks]
     rows = [row for span in spans for row in tabulate_forecasts(span.cells, span.arms, run / "cells", experiment)]

@@ -271,12 +271,13 @@ def test_modes_follow_the_heads_that_act(store: Path) -> None:
 
 
 def test_choosing_looks_at_validation_alone(store: Path, tmp_path: Path) -> None:
-    few = ["evaluate.seeds=1", "evaluate.modes=[linear]", "evaluate.part=validation"]
+    few = ["evaluate.seeds=1", "evaluate.modes=[full]", "evaluate.part=validation"]
     text = evaluate(experiment_of(store, *few), None, tmp_path / "run")
     rows = read_json(tmp_path / "run" / "results.json")["rows"]
     assert {row["n_windows"] for row in rows} == {FIRST_TESTED - FIRST_HELD - 12 + 1}
     assert "for choosing, not for reporting" in text
     assert "129 validation windows" in text
+    assert "MARKED: mode full: the step that is kept was chosen on the patients judged, so scores are high" in text
 
 
 def test_a_plan_counts_trainings(store: Path) -> None:

@@ -119,6 +119,24 @@ def test_every_row_stands_beside_its_floors(store: Path, tmp_path: Path) -> None
     assert ("all", "trained together (joint)", "no contrast (joint)") in pairs
 
 
+def test_few_labels_are_marked_where_the_encoder_was_told_them_all(store: Path, tmp_path: Path) -> None:
+    """A probe of three patients' ages on an encoder that was trained with everybody's is no study of few labels."""
+    short = ["evaluate.modes=[linear]", "evaluate.draws=1"]
+    text = evaluate(experiment_of(store, *short), None, tmp_path / "told")
+    assert "MARKED: labels 3 patients in mode linear: the encoder of pretrained, no contrast was trained with" in text
+    for name, more in (("untold", ["terms.0.weight=0", "variants={}"]), ("all", ["evaluate.labels=[all]"])):
+        assert "MARKED" not in evaluate(experiment_of(store, *short, *more), None, tmp_path / name)
+    near = "terms=[{views: [clean, loud], relation: near-target, near: 5, criterion: {name: supremix}}]"
+    assert experiment_of(store, *short, near, "variants={}").reads_judged
+
+
+def test_finetune_says_that_it_makes_classifiers(store: Path, tmp_path: Path) -> None:
+    from biocl.commands.finetune import finetune
+
+    with pytest.raises(UsageError, match="judged by regression"):
+        finetune(experiment_of(store), None, tmp_path / "run")
+
+
 def test_scores_are_those_of_the_saved_numbers(store: Path, tmp_path: Path) -> None:
     experiment = experiment_of(store, "evaluate.modes=[linear]", "variants={}", "evaluate.labels=[all]")
     evaluate(experiment, None, tmp_path / "run")
