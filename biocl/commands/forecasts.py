@@ -19,6 +19,7 @@ from biocl.commands.forecast_cells import (
     save_receptive,
 )
 from biocl.commands.forecast_tables import format_forecasts, tabulate_forecasts
+from biocl.commands.prepare import open_store, windows_spec
 from biocl.commands.pretrained import choosing_marks, joined_marks, remember_encoders
 from biocl.commands.setup import Cohort, check_repeats, open_cohort, split_record
 from biocl.commands.study import Fold, load_prediction, save_prediction
@@ -213,6 +214,26 @@ def open_span(experiment: Experiment, spec: SpanSpec, device: torch.device) -> S
     return Span(title, spec, cohort, arms, list(forecast_cells(title, arms)))
 
 
+def sliding_windows(experiment: Experiment) -> dict[str, Any]:
+    """How windows are cut but for their length and horizon: as configured, or as suits the data set.
+
+    Raises
+    ------
+    UsageError
+        Windows of the data set do not slide, and the configuration names none.
+    """
+    windows = experiment.data.windows
+    if windows is None:
+        windows = windows_spec(open_store(experiment.data), experiment.data)
+        if not isinstance(windows, SlidingWindows):
+            raise UsageError(
+                "Windows of this data set do not slide, and nothing says how far apart those of evaluate.spans begin",
+                "data.windows",
+                "Set data.windows: {kind: sliding, length_s: …, step_s: …, horizon_s: …}",
+            )
+    return windows.model_dump(mode="json")
+
+
 def experiment_of(experiment: Experiment, spec: SpanSpec, seed: int) -> Experiment:
     """The experiment of one span and seed.
 
@@ -225,8 +246,7 @@ def experiment_of(experiment: Experiment, spec: SpanSpec, seed: int) -> Experime
 
     where = f"evaluate.spans, {spec.length_s:g} s to {spec.horizon_s:g} s"
     tree = experiment.model_dump(mode="json")
-    windows = {"kind": "sliding", "step_s": spec.length_s, **(tree["data"]["windows"] or {})}
-    tree["data"]["windows"] = {**windows, "length_s": spec.length_s, "horizon_s": spec.horizon_s}
+    tree["data"]["windows"] = {**sliding_windows(experiment), "length_s": spec.length_s, "horizon_s": spec.horizon_s}
     tree["seed"] = seed
     for key, value in spec.keys.items():
         if not any(key == known or key.startswith(f"{known}.") for known in (*OF_A_VARIANT, "finetune")):

@@ -214,6 +214,17 @@ def test_spans_have_tables_and_keys_of_their_own(store: Path, tmp_path: Path) ->
     assert ["input scale train" in line for line in headers] == [False, True]
 
 
+def test_spans_alone_take_the_steps_that_suit_the_data_set(store: Path, tmp_path: Path) -> None:
+    span = f"evaluate.spans=[{{length_s: {48 * HOUR}, horizon_s: {12 * HOUR}}}]"
+    without = [f"data={{store: {store}, input_scale: train}}", *SMALL, span]
+    experiment = load_experiment(Path("demo"), without)
+    [spec] = forecasts.spans_of(experiment)
+    found = forecasts.open_span(experiment, spec, torch.device("cpu")).cohort
+    assert len(found.parts()["test"]) == ROWS - FIRST_TESTED - 12 + 1
+    with pytest.raises(UsageError, match="do not slide"):
+        evaluate(load_experiment(Path("demo"), ["data.windows=null", *SMALL[3:], span]), None, tmp_path / "run")
+
+
 def test_rows_that_cannot_be_made_say_so(store: Path, tmp_path: Path) -> None:
     few = ["evaluate.seeds=1", "evaluate.modes=[linear]", "variants={}", "evaluate.season_s=360000"]
     text = evaluate(experiment_of(store, *few), None, tmp_path / "run")
