@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from biocl.commands.pretrain import pretrain
 from biocl.commands.setup import Cohort, open_cohort
@@ -18,6 +19,7 @@ from biocl.experiment import Experiment
 from biocl.files import write_json
 from biocl.signals.spec import ConditioningSpec
 from biocl.store.build import build_store
+from biocl.training.checkpoint import load_checkpoint
 from biocl.training.run import read_metrics
 
 HEADS: list[dict[str, Any]] = [
@@ -126,3 +128,35 @@ def test_heads_that_the_data_cannot_serve_are_refused_before_anything_is_written
     with pytest.raises(UsageError, match="windows have no future"):
         pretrain(future, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+MOCO = {"views": ["clean", "masked"], "relation": "same-sample", "criterion": {"name": "info-nce"}, "keys": "momentum",
+        "queue": {"size": 20}, "project": "small", "ignore": ["overlap"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("contrast", [CONTRAST | {"project": "small"}, MOCO], ids=["nt-xent", "moco"])
+def test_a_contrast_of_weight_0_is_the_supervised_run_and_a_head_of_weight_0_pure_contrast(
+    folder: Path, tmp_path: Path, contrast: dict[str, Any]
+) -> None:
+    """Bit by bit, against runs that do not name the other term at all."""
+    projectors = {"projectors": {"small": {"hidden_dim": 6, "out_dim": 4}}}
+
+    def weights(name: str, terms: list[dict[str, Any]]) -> dict[str, Any]:
+        run = pretrain(experiment(folder, terms, **projectors), tmp_path / name)
+        return load_checkpoint(run / "checkpoints").weights
+
+    head = HEADS[0]
+    found = {
+        "supervised": (weights("a", [head, contrast | {"weight": 0.0}]), weights("b", [head]), ("encoder.", "heads.")),
+        "contrast": (
+            weights("c", [head | {"weight": 0.0}, contrast]),
+            weights("d", [contrast]),
+            ("encoder.", "projectors.", "momentum.", "queues."),
+        ),
+    }
+    for name, (zero, without, prefixes) in found.items():
+        shared = [key for key in without if key.startswith(prefixes)]
+        assert shared, name
+        assert all(torch.equal(zero[key], without[key]) for key in shared), name
+    both = weights("e", [head, contrast])
+    assert any(not torch.equal(value, both[key]) for key, value in found["supervised"][1].items() if key in both)
