@@ -46,7 +46,8 @@ def receptive_field(
     count = 0
     for x in windows:
         x = x.detach().requires_grad_(True)
-        with torch.enable_grad():
+        # Recurrent layers of cuDNN have no gradient in evaluation mode; PyTorch's own have one.
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             ahead = forecast(x)
             n_chans = ahead.shape[1]
             channels = np.unique(np.linspace(0, n_chans - 1, min(n_chans, MOST_CHANNELS)).round().astype(int)).tolist()

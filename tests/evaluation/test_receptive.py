@@ -61,3 +61,20 @@ def test_the_steps_that_are_shown() -> None:
     assert shown_steps(24) == [1, 6, 12, 24]
     assert shown_steps(1) == [1]
     assert shown_steps(3) == [1, 3]
+
+
+def test_recurrent_layers_have_a_gradient_on_a_gpu_too() -> None:
+    """cuDNN refuses one in evaluation mode, so it is switched off while a forecast is made, and then on again."""
+    seen = []
+
+    def forecast(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.enabled)
+        return 2 * x
+
+    before = torch.backends.cudnn.enabled
+    receptive_field(forecast, [torch.ones(1, 1, 3)], [1])
+    assert (seen, torch.backends.cudnn.enabled) == ([False], before)
+    if torch.cuda.is_available():
+        lstm = torch.nn.LSTM(1, 4, batch_first=True).cuda().eval()
+        field = receptive_field(lambda x: lstm(x.transpose(1, 2))[0].transpose(1, 2), [torch.ones(1, 1, 3).cuda()], [3])
+        assert field.min() > 0
