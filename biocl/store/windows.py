@@ -370,7 +370,9 @@ def nothing_remains(store: Store, windows: Windows, dropped: Mapping[str, int]) 
     fix = "Check data.windows, data.trials and data.classes: shorter windows, 'short: pad' or 'keep_unlabelled: true'"
     longest_s = float(store.numbers["n_times"].max(initial=0)) / store.sfreq
     length_s = windows.before_s + windows.after_s if isinstance(windows, EventWindows) else windows.length_s
-    if length_s is not None and longest_s < length_s:
-        what += f": the longest recording lasts {longest_s:.3g} s, and a window is {length_s:g} s"
+    ahead_s = getattr(windows, "horizon_s", None) or 0.0
+    if length_s is not None and longest_s < length_s + ahead_s:
+        future = f" with {ahead_s:g} s behind it" if ahead_s else ""
+        what += f": the longest recording lasts {longest_s:.3g} s, and a window is {length_s:g} s{future}"
         fix = f"Check the unit of time and the sampling rate that the recordings were read with. {fix}"
     return DataError(what, store.path, fix)

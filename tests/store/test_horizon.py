@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from biocl.config import load_experiment
-from biocl.errors import UsageError
+from biocl.errors import DataError, UsageError
 from biocl.signals.recording import Events, Recording
 from biocl.splits.make import assign
 from biocl.splits.split import Split
@@ -157,6 +157,11 @@ def test_a_window_belongs_to_the_part_of_its_future(
     scaled = Windows(store, table, "train", train=rows["train"])
     np.testing.assert_allclose(scaled.known.mean, store.signals[:864].mean(axis=0, dtype=np.float64), rtol=1e-10)
     np.testing.assert_allclose(scaled.known.std, store.signals[:864].astype(np.float64).std(axis=0), rtol=1e-10)
+
+
+def test_a_future_that_no_recording_holds_is_named(store: Store) -> None:
+    with pytest.raises(DataError, match="a window is 1 s with 1000 s behind it"):
+        derive_windows(store, sliding(1.0, 1000.0), WHOLE)
 
 
 def test_a_table_on_disk_keeps_its_horizon(store: Store, tmp_path: Path) -> None:
