@@ -122,7 +122,8 @@ class ReconstructionTerm(HeadBase):
     """The signal where a mask of the view hid it (mask: …, at: input)."""
 
     head: Literal["reconstruction"]
-    """The samples that a view's mask hid; what was shown is not charged."""
+    """The samples that a view's mask hid; what was shown is not charged. Windows count alike, however much of each is
+    hidden."""
     network: NetworkSpec = NetworkSpec()
     """The head: from each step of the encoder to the samples that it stands for."""
     loss: Error = "mse"

@@ -14,6 +14,7 @@ from biocl.errors import DataError, UsageError
 from biocl.objectives.batch import Batch
 from biocl.objectives.head_spec import ReconstructionTerm, RegressionTerm
 from biocl.objectives.heads import ReconstructionHead
+from biocl.objectives.heads.networks import error_of_windows
 from biocl.objectives.model import Model
 from biocl.objectives.spec import Term
 from biocl.objectives.terms import make_views, step_loss
@@ -137,20 +138,43 @@ def test_a_view_knows_what_its_masks_hid(mask: Any) -> None:
     assert torch.equal(some.hidden, some.x == 0)
 
 
+def mean_of_windows(squares: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    return torch.stack([own[mine].mean() for own, mine in zip(squares, counted, strict=True) if mine.any()]).mean()
+
+
+def test_windows_count_alike_however_much_of_each_is_hidden() -> None:
+    """The value of MultiMAE's loss on the fixture T, whose second window hides nothing; then windows that differ."""
+
+    def sines(a: float) -> torch.Tensor:
+        i, j = torch.arange(2.0, dtype=torch.float64)[:, None], torch.arange(6.0, dtype=torch.float64)
+        return torch.sin(7 * i + 3 * j + i * j + a)
+
+    mask = torch.tensor([[1, 1, 0, 0, 1, 0], [0] * 6]).bool()
+    said, wanted = sines(0.0).requires_grad_(), sines(0.3)
+    assert float(error_of_windows(said, wanted, "mse", mask).detach()) == pytest.approx(0.083789, abs=1e-6)
+    assert float(error_of_windows(said, wanted, "mae", ~mask & mask).detach()) == 0
+    spoilt = wanted.masked_fill(~mask, NAN)
+    error_of_windows(said, spoilt, "huber", mask).backward()
+    assert said.grad is not None
+    assert torch.equal(said.grad != 0, mask)
+    much, little = torch.tensor([[1.0, 1, 1, 1], [3, 9, 9, 9]]), torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]]).bool()
+    assert float(error_of_windows(torch.zeros(2, 4), much, "mse", little)) == 5
+
+
 def test_only_what_was_hidden_is_charged() -> None:
     term = ReconstructionTerm(head="reconstruction", views=["masked"])
     model, batch = model_of(term), batch_of()
     view = masked(batch, MASK)
     assert view.hidden is not None
     said = model.heads["reconstruction"].predict(model.latents(model.trunk(view), view), batch)
-    wanted = (said - batch.x)[view.hidden].square().mean()
+    wanted = mean_of_windows((said - batch.x).square(), view.hidden)
     assert float(loss_of(model, batch, term, view).detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
     spoilt = replace(batch, x=torch.where(view.hidden, batch.x, 99.0))
     assert torch.equal(loss_of(model, spoilt, term, view), loss_of(model, batch, term, view))
     padded = torch.ones(6, 12, dtype=torch.bool)
     padded[:, 6:] = False
     half = replace(view, valid=padded)
-    wanted = (said - batch.x)[view.hidden & padded[:, None]].square().mean()
+    wanted = mean_of_windows((said - batch.x).square(), view.hidden & padded[:, None])
     assert float(loss_of(model, batch, term, half).detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
 
 

@@ -65,3 +65,22 @@ def error_of(predicted: Tensor, wanted: Tensor, kind: Error, counted: Tensor | N
     if kind == "huber":
         return F.huber_loss(predicted, wanted)
     return F.mse_loss(predicted, wanted) if kind == "mse" else F.l1_loss(predicted, wanted)
+
+
+def error_of_windows(predicted: Tensor, wanted: Tensor, kind: Error, counted: Tensor) -> Tensor:
+    """Mean over windows of each one's mean error, as `error_of`; a window of which nothing counts is left out.
+
+    Parameters
+    ----------
+    predicted, wanted : Tensor, shape (B, …)
+    kind : {"mse", "mae", "huber"}
+    counted : bool Tensor, shape (B, …)
+        What counts; what does not may be anything, NaN too.
+    """
+    counted = counted.expand_as(predicted)
+    predicted, wanted = (part.float().masked_fill(~counted, 0) for part in (predicted, wanted))
+    of_kind = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[kind]
+    total = of_kind(predicted, wanted, reduction="none").flatten(1).sum(dim=1)
+    number = counted.flatten(1).sum(dim=1)
+    some = number > 0
+    return (total[some] / number[some]).mean() if bool(some.any()) else total.sum()

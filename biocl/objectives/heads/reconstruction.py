@@ -9,7 +9,7 @@ from biocl.encoders.latents import Latents
 from biocl.errors import UsageError
 from biocl.objectives.batch import Batch
 from biocl.objectives.head_spec import ReconstructionTerm
-from biocl.objectives.heads.networks import build_network, error_of
+from biocl.objectives.heads.networks import build_network, error_of_windows
 from biocl.views.view import View
 
 
@@ -67,8 +67,8 @@ class ReconstructionHead(nn.Module):
         return self(latents.seq).float()
 
     def loss(self, latents: Latents, batch: Batch, view: View) -> Tensor:
-        """Error over what the view's masks hid, as far as there is signal."""
+        """Error over what the view's masks hid, as far as there is signal: each window counts alike."""
         if view.hidden is None:
             raise ValueError("a reconstruction head reads views that hide a part of the signal")
         counted = view.hidden if view.valid is None else view.hidden & view.valid[:, None]
-        return error_of(self.predict(latents, batch), batch.x, self.term.loss, counted)
+        return error_of_windows(self.predict(latents, batch), batch.x, self.term.loss, counted)
