@@ -21,6 +21,8 @@ from biocl.training.levels import levelled, levels
 
 MOST_FEATURES = 2048
 """Widest read-out that a ridge takes: its normal equations are then 32 MB for each map."""
+MOST_BYTES = 2**30
+"""Sums of the normal equations that are held at once; bounds memory, changes no number."""
 BATCH = 256
 
 
@@ -60,9 +62,10 @@ class Forecaster:
     @torch.no_grad()
     def predict(self, rows: NDArray[np.int64], size: int = BATCH) -> NDArray[np.float32]:
         """Forecasts (n, n_chans, horizon) of table rows."""
-        shape = (0, self.windows.n_chans, self.windows.table.horizon)
-        said = [self.forecast(batch.x, batch).cpu().numpy() for batch in self.batches(rows, size)]
-        return np.concatenate([np.empty(shape, np.float32), *said])
+        said = np.empty((len(rows), self.windows.n_chans, self.windows.table.horizon), np.float32)
+        for place, batch in enumerate(self.batches(rows, size)):
+            said[place * size : (place + 1) * size] = self.forecast(batch.x, batch).cpu().numpy()
+        return said
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def fit_read_out(
     """A ridge by exact normal equations on frozen latents, its penalty chosen on validation windows.
 
     Errors count in the units of ``data.input_scale``. Windows are encoded once for the mean and spread of their
-    features and once for the sums, a bounded number at a time.
+    features and once for the sums, a bounded number at a time; once more for every further group of channels where the
+    sums of all their maps would not fit into `MOST_BYTES`.
 
     Parameters
     ----------
@@ -148,26 +152,37 @@ def fit_read_out(
     scale = torch.where(scale > 1e-6, scale, 1.0)
     mean, scale = mean.float().to(device), scale.float().to(device)
 
-    def sums(rows: NDArray[np.int64]) -> Sums | None:
+    def sums(rows: NDArray[np.int64], channels: slice) -> Sums | None:
         found: Sums | None = None
         for features, batch in seen(rows):
-            one = block_sums(with_constant((features - mean) / scale), batch, shared=head.each_channel)
+            one = block_sums(with_constant((features - mean) / scale), batch, channels, shared=head.each_channel)
             found = one if found is None else Sums(found.xx + one.xx, found.xy + one.xy, found.yy + one.yy)
         return found
 
-    fitted, held = sums(train), sums(validation)
-    assert fitted is not None
-    maps = [best_ridge(fitted, held, number, ALPHAS) for number in range(len(fitted.yy))]
+    maps = []
+    for channels in channel_groups(windows.n_chans, len(mean) + 1, windows.table.horizon, shared=head.each_channel):
+        fitted, held = sums(train, channels), sums(validation, channels)
+        assert fitted is not None
+        maps += [best_ridge(fitted, held, number, ALPHAS) for number in range(len(fitted.yy))]
     coef = torch.from_numpy(np.stack([coef for coef, _ in maps])).float().to(device)
     return RidgeReadOut(head, mean, scale, coef, tuple(alpha for _, alpha in maps))
 
 
-def block_sums(seen: torch.Tensor, batch: Batch, *, shared: bool) -> Sums:
-    """The sums of one batch: rows and futures weighted by each channel's spread, which puts errors in its units."""
+def channel_groups(n_chans: int, n_features: int, horizon: int, *, shared: bool) -> list[slice]:
+    """Channels whose maps are fitted together: all where they share one, else as many as `MOST_BYTES` allow."""
+    size = n_chans if shared else max(1, MOST_BYTES // (16 * n_features * (n_features + horizon)))
+    return [slice(start, start + size) for start in range(0, n_chans, size)]
+
+
+def block_sums(seen: torch.Tensor, batch: Batch, channels: slice, *, shared: bool) -> Sums:
+    """The sums of one batch, of some channels.
+
+    Rows and futures are weighted by each channel's spread, which puts errors in its units.
+    """
     assert batch.future is not None
-    features, future = seen.double(), batch.future.double()
+    features, future = seen.double(), batch.future[:, channels].double()
     if batch.level is not None:
-        mean, spread = (part.double() for part in batch.level)
+        mean, spread = (part[:, channels].double() for part in batch.level)
         features, future = features * spread, future - mean
     a, b = features.expand(-1, future.shape[1], -1).transpose(0, 1), future.transpose(0, 1)
     if shared:

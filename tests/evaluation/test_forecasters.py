@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from biocl.commands.forecast_cells import forecaster_of, forecasting_term, frozen, save_receptive
-from biocl.evaluation.floors_series import ALPHAS
-from biocl.evaluation.forecasters import fit_read_out, shown_by
+from biocl.evaluation.floors_series import ALPHAS, Sums
+from biocl.evaluation.forecasters import block_sums, fit_read_out, shown_by
 from biocl.evaluation.protocol import UNTRAINED, Cell
 from tests.commands.test_forecasts import FIRST_HELD, experiment_of, fold_of, make_store, series
 
@@ -71,6 +72,32 @@ def test_the_ridge_is_that_of_scikit_learn_in_the_units_of_the_data(store: Path,
         best = min(errors, key=lambda a: errors[a])
         assert read.alpha[number] == best
         np.testing.assert_allclose(read.coef[number].numpy(), fits[best].coef_.T, atol=2e-3)
+
+
+@pytest.mark.parametrize("normalise", ["none", "instance"])
+def test_channels_in_groups_give_the_same_maps(store: Path, monkeypatch: pytest.MonkeyPatch, normalise: str) -> None:
+    """Of hundreds of channels the sums of all maps would not fit into memory."""
+    experiment = experiment_of(store, "variants={}", f"data.normalise={normalise}", MIXED)
+    fold = fold_of(experiment)
+    term = forecasting_term(experiment)
+    assert term is not None
+    model, head = frozen(fold, term.model_copy(update={"read": "last"}))
+    parts = fold.parts["train"], fold.parts["validation"]
+    whole = fit_read_out(model, head, fold.windows, *parts, CPU)
+    monkeypatch.setattr("biocl.evaluation.forecasters.MOST_BYTES", 2 * 16 * 6 * (6 + 12))
+    sizes = []
+    plain = block_sums
+
+    def spy(*given: Any, **more: Any) -> Sums:
+        found = plain(*given, **more)
+        sizes.append(len(found.yy))
+        return found
+
+    monkeypatch.setattr("biocl.evaluation.forecasters.block_sums", spy)
+    found = fit_read_out(model, head, fold.windows, *parts, CPU)
+    assert set(sizes) == {2, 1}
+    assert found.alpha == whole.alpha
+    torch.testing.assert_close(found.coef, whole.coef)
 
 
 def test_a_read_out_that_is_too_wide_is_pooled(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

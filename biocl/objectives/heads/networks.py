@@ -79,8 +79,11 @@ def error_of_windows(predicted: Tensor, wanted: Tensor, kind: Error, counted: Te
     """
     counted = counted.expand_as(predicted)
     predicted, wanted = (part.float().masked_fill(~counted, 0) for part in (predicted, wanted))
-    of_kind = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[kind]
-    total = of_kind(predicted, wanted, reduction="none").flatten(1).sum(dim=1)
+    if kind == "huber":
+        each = F.huber_loss(predicted, wanted, reduction="none")
+    else:
+        each = (predicted - wanted).square() if kind == "mse" else (predicted - wanted).abs()
+    total = each.flatten(1).sum(dim=1)
     number = counted.flatten(1).sum(dim=1)
     some = number > 0
     return (total[some] / number[some]).mean() if bool(some.any()) else total.sum()
