@@ -314,6 +314,8 @@ UNION_TAGS = {
     "neighbours",
     "recording",
     "stretch",
+    "channel",
+    "elapsed",
     "hierarchical",
     "random",
     "int",

@@ -26,7 +26,7 @@ from biocl.views.spec import ViewSpec
 
 # Keys of `data:` that say how the store is made; the others say how it is read.
 CONDITIONING = tuple(ConditioningSpec.model_fields)
-Task = Literal["classification", "multi-label", "forecasting", "regression"]
+Task = Literal["classification", "multi-label", "forecasting", "regression", "step-regression"]
 VariantName = Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=60)]
 
 
@@ -52,8 +52,8 @@ class DataSpec(ConditioningSpec):
     multi-label predicts. Windows without a class stay with windows: {keep_unlabelled: true}."""
     target: TargetSpec | None = None
     """A number beside every window, to be predicted or to compare windows by: the heart rate, or a label of the
-    recording such as the age. Windows of which it is unknown stay; windows without a label stay with
-    windows: {keep_unlabelled: true}."""
+    recording such as the age; or a channel of the recording, to be predicted from the others at every time step.
+    Windows of which it is unknown stay; windows without a label stay with windows: {keep_unlabelled: true}."""
     missing: list[MissingSpec] = []
     """Devices that are taken away from some windows, to see what is lost without them, or what a model makes of their
     absence: [{device: u1, share: 0.33}, {device: u2, classes: [fall], parts: [train]}]. The floors see the same."""
@@ -100,6 +100,30 @@ class DataSpec(ConditioningSpec):
 def reads_target(term: Term) -> bool:
     """Whether a term predicts the number beside a window, or compares windows by it."""
     return getattr(term, "relation", None) == "near-target" or getattr(term, "head", None) == "regression"
+
+
+def target_refusal(term: Term, target: TargetSpec | None) -> str | None:
+    """Why a term cannot learn from this target, or None."""
+    of_steps = target is not None and target.kind == "channel"
+    if getattr(term, "relation", None) == "near-target":
+        if target is None:
+            return "compares windows by their targets: say which number that is in data.target"
+        if of_steps:
+            return (
+                "compares windows by their targets, and data.target is a channel, which has a number at every time "
+                "step and none for the window: use a target of kind heart-rate, label or elapsed"
+            )
+    if getattr(term, "head", None) == "regression" and of_steps:
+        return (
+            "predicts one number for each window, and data.target is a channel, which has one at every time step: use "
+            "head: step-regression"
+        )
+    if getattr(term, "head", None) == "step-regression" and not of_steps:
+        return (
+            "predicts a number at every time step: say which channel that is, as in data.target: {kind: channel, name: "
+            "RESP}"
+        )
+    return None
 
 
 class Experiment(Spec):
@@ -152,9 +176,7 @@ class Experiment(Spec):
             for view in term.views:
                 if view not in self.views:
                     raise ValueError(f"terms[{number}] names the view {view!r}, which views: does not define")
-            refusal = view_refusal(term, self.views)
-            if getattr(term, "relation", None) == "near-target" and self.data.target is None:
-                refusal = "compares windows by their targets: say which number that is in data.target"
+            refusal = target_refusal(term, self.data.target) or view_refusal(term, self.views)
             if self.data.target is not None and self.data.target.kind == "heart-rate" and reads_target(term):
                 refusal = refusal or rate_refusal(term, self.views)
             if refusal is not None:
@@ -205,7 +227,7 @@ class Experiment(Spec):
         if self.data.labels is not None:
             return "multi-label"
         if self.data.target is not None:
-            return "regression"
+            return "step-regression" if self.data.target.kind == "channel" else "regression"
         return "forecasting" if self.data.horizon_s is not None or self.trains("forecasting") else "classification"
 
     def trains(self, head: str) -> bool:

@@ -16,7 +16,9 @@ from biocl.errors import UsageError
 from biocl.evaluation.finetuning import load_encoder
 from biocl.experiment import DataSpec, Experiment
 from biocl.files import scratch_folder, write_bytes
+from biocl.store.spec import ChannelTarget
 from biocl.store.store import Store
+from biocl.store.targets import channel_columns
 from biocl.training.checkpoint import Checkpoint, load_checkpoint
 from biocl.training.data import Windows, embed
 from biocl.training.optimisation import resolve_device
@@ -84,10 +86,19 @@ def embed_windows(run: Path, store: Store, *, device: str = "auto") -> Embedding
     checkpoint = load_checkpoint(run / "checkpoints")
     data = every_window(experiment.data, store)
     devices = chosen_devices(data)
-    check_channels(checkpoint.state, store, devices)
-    table = window_table(store, data)
+    # A channel that was predicted in training is not read here either; it need not be there.
+    named = channel_columns(store.channels, data.target.name) if isinstance(data.target, ChannelTarget) else []
+    predicted = named[0] if named else None
+    check_channels(checkpoint.state, store, devices, predicted)
     windows = Windows(
-        store, table, data.input_scale, data.align, fitted=checkpoint.fitted, devices=devices, normalise=data.normalise
+        store,
+        window_table(store, data),
+        data.input_scale,
+        data.align,
+        fitted=checkpoint.fitted,
+        devices=devices,
+        normalise=data.normalise,
+        target_column=predicted,
     )
     vectors = encoded(experiment, checkpoint, windows, np.arange(len(windows)), device=device)
     # Which windows lacked a device depends on the run's parts, which these recordings may have nothing to do with.

@@ -37,6 +37,7 @@ from biocl.commands.several_labels import (
     predict_labels,
     tabulate_labels,
 )
+from biocl.commands.step_regressions import format_steps, predict_steps, step_floors
 from biocl.commands.study import (
     Fold,
     draw_for,
@@ -249,6 +250,16 @@ KINDS = {
         tabulate_numbers,
         number_lines,
         format_numbers,
+        NUMBER,
+    ),
+    "step-regression": Kind(
+        regression_tasks,
+        step_floors,
+        regression_draw,
+        predict_steps,
+        tabulate_numbers,
+        number_lines,
+        format_steps,
         NUMBER,
     ),
 }

@@ -67,7 +67,8 @@ def train_jointly(
         hidden = torch.from_numpy(~known[indices]).to(device)
         target = None if batch.target is None else batch.target.masked_fill(hidden, float("nan"))
         several = None if batch.labels is None else batch.labels.masked_fill(hidden[:, None], -1)
-        return replace(batch, label=batch.label.masked_fill(hidden, -1), target=target, labels=several)
+        trace = None if batch.trace is None else batch.trace.masked_fill(hidden[:, None], float("nan"))
+        return replace(batch, label=batch.label.masked_fill(hidden, -1), target=target, labels=several, trace=trace)
 
     fit_heads_on(model, windows, train, labelled)
     plan = epoch_plan(experiment.batch, windows, train, experiment.seed)

@@ -36,6 +36,7 @@ from biocl.objectives.weight_spec import weight_in_words
 from biocl.randomness import integer_seed
 from biocl.sampling.composition import composition, spread
 from biocl.store.several_labels import describe_labels
+from biocl.store.spec import ChannelTarget
 from biocl.store.targets import describe_target
 from biocl.training.data import embed
 from biocl.training.loop import Task, fit, total_steps
@@ -122,6 +123,8 @@ def described_target(experiment: Experiment, cohort: Cohort) -> dict[str, str]:
     target = experiment.data.target
     if target is None:
         return {}
+    if isinstance(target, ChannelTarget):
+        return {"target": f"{cohort.windows.target_name}, a number of every time step; it is no input"}
     facts = describe_target(cohort.windows.store, cohort.windows.table, target)
     return {"target": f"{facts.pop('name')}: {number_in_words(facts)}"}
 

@@ -157,9 +157,15 @@ def check_named(data: DataSpec, store: Store) -> None:
         )
 
 
-def check_channels(trained: Mapping[str, Any], store: Store, devices: Sequence[str] | None = None) -> None:
-    """An encoder reads the channels and the rate it was trained on, and nothing else; of `devices` where it does."""
-    names = [channel.name for channel in store.channels if devices is None or channel.device in devices]
+def check_channels(
+    trained: Mapping[str, Any], store: Store, devices: Sequence[str] | None = None, predicted: int | None = None
+) -> None:
+    """An encoder reads the channels and the rate it was trained on, and nothing else.
+
+    Of `devices` where it does, and never the column that is `predicted`.
+    """
+    columns = [i for i, channel in enumerate(store.channels) if devices is None or channel.device in devices]
+    names = [store.channels[column].name for column in columns if column != predicted]
     if trained["channels"] != names or trained["sfreq"] != store.sfreq:
         raise UsageError(
             f"The encoder was trained on {', '.join(trained['channels'])} at {trained['sfreq']:g} Hz, and this store "
@@ -241,7 +247,7 @@ def window_table(store: Store, data: DataSpec) -> WindowTable:
     windows = windows_spec(store, data)
     table = derive_windows(store, windows, trials, classes=classes, aux=data.aux, most_missing=data.quality.nan)
     table = within_thresholds(store, table, data.quality, aligned=isinstance(windows, EventWindows))
-    if data.target is not None:
+    if data.target is not None and data.target.kind != "channel":
         table = with_target(store, table, data.target, trials)
     return table if data.labels is None else with_labels(store, table, data.labels)
 

@@ -1,4 +1,7 @@
-"""Numbers rather than classes: the cells of a regression study and its tables."""
+"""Numbers rather than classes: the cells of a regression study and its tables.
+
+A window has one number, or one at every time step (`biocl.commands.step_regressions` holds what is then different).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,25 +17,31 @@ from biocl.commands.joint import train_jointly
 from biocl.commands.results import Row, Tested, compared, each_patient, predictions_by_row, tested_rows
 from biocl.commands.setup import Cohort, build_model
 from biocl.commands.study import Fold, floor_arms, load_prediction
-from biocl.commands.tables import each_value
+from biocl.commands.tables import Lines, each_value
 from biocl.errors import DataError, UsageError
 from biocl.evaluation.finetuning import Labelled, finetune_model
 from biocl.evaluation.intervals import Resampled, bootstrap_mean, paired_difference, pooled_difference
 from biocl.evaluation.labels import LabelDraw, draw_labels, parse_labels
 from biocl.evaluation.protocol import FLOOR_MODE, UNTRAINED, Cell, devices_title, title_of
-from biocl.evaluation.regression import correlation_over_units, fit_regressor, own_errors, resample_regression
+from biocl.evaluation.regression import (
+    METRICS,
+    correlation_over_units,
+    fit_regressor,
+    own_metrics,
+    resample_regression,
+)
 from biocl.evaluation.tables import markdown, number, with_interval
-from biocl.evaluation.values import predict_values, targets
+from biocl.evaluation.values import are_known, numbers, predict_values, targets
 from biocl.experiment import Experiment
-from biocl.objectives.head_spec import RegressionTerm
+from biocl.objectives.head_spec import RegressionTerm, StepRegressionTerm
 from biocl.objectives.weight_spec import acts
 from biocl.training.spec import FinetuneSpec
 
 MEAN = "training mean"
 NUMBER = "number"
 """Name of the file of a cell's predictions."""
-
-
+NumberTerm = RegressionTerm | StepRegressionTerm
+T = TypeVar("T", RegressionTerm, StepRegressionTerm)
 PARTS = {"test": "test", "validation": "inner validation"}
 
 
@@ -42,21 +51,30 @@ def regression_tasks(experiment: Experiment, cohort: Cohort, parts: Sequence[Map
     Raises
     ------
     UsageError
-        The configuration names no target, or tasks of classes.
+        The configuration names no target, or one of another kind, or tasks of classes.
     DataError
         No test window has a number.
     """
-    known = np.isfinite(targets(cohort.windows))
+    windows = cohort.windows
+    of_steps = windows.target_column is not None
+    if of_steps != (experiment.judged == "step-regression"):
+        has = "a number at every time step" if of_steps else "no number at every time step"
+        raise UsageError(
+            f"evaluate.task is {experiment.judged}, and data.target gives {has}",
+            "evaluate.task",
+            "Leave it out; step-regression needs data.target: {kind: channel, name: …}, regression another kind",
+        )
+    known = are_known(windows, np.arange(len(windows)))
     if experiment.evaluate.class_sets is not None:
         raise UsageError("A number has no classes", "evaluate.class_sets", "Leave it out, or set evaluate.task")
     for part in ("train", experiment.evaluate.part):
         if not any(known[one[part]].any() for one in parts):
             raise DataError(
-                f"No {part} window has a known {cohort.windows.table.target_name}, so nothing can be judged",
+                f"No {part} window has a known {windows.target_name}, so nothing can be judged",
                 "split",
                 "Check data.target and the patients of the split",
             )
-    return [(cohort.windows.table.target_name,)]
+    return [(windows.target_name,)]
 
 
 def regression_floors(fold: Fold) -> list[str]:
@@ -65,8 +83,8 @@ def regression_floors(fold: Fold) -> list[str]:
 
 
 def known_among(fold: Fold, rows: np.ndarray) -> np.ndarray:
-    """The table rows whose number is known."""
-    return rows[np.isfinite(targets(fold.windows)[rows])]
+    """The table rows whose number, or one of whose numbers, is known."""
+    return rows[are_known(fold.windows, rows)]
 
 
 def drawn_rows(fold: Fold, labels: str, draw: int) -> tuple[np.ndarray, LabelDraw]:
@@ -77,7 +95,7 @@ def drawn_rows(fold: Fold, labels: str, draw: int) -> tuple[np.ndarray, LabelDra
         parse_labels(labels),
         names[fold.windows.table.patient[train]],
         np.zeros(len(train), np.int64),
-        (fold.windows.table.target_name,),
+        (fold.windows.target_name,),
         seed=fold.experiment.seed,
         draw=draw,
     )
@@ -106,7 +124,11 @@ def predict_number(fold: Fold, cell: Cell) -> np.ndarray:
             seed=fold.experiment.seed + cell.draw,
         )
         return probe.predict(features[test])[:, 0]
-    term = regression_term(fold.experiment)
+    return predict_by_head(fold, cell, rows, test, regression_term(fold.experiment))
+
+
+def predict_by_head(fold: Fold, cell: Cell, rows: np.ndarray, test: np.ndarray, term: NumberTerm) -> np.ndarray:
+    """What a head says of `test` windows: fine-tuned on the labelled `rows`, or trained with the encoder by them."""
     if cell.mode != "joint":
         model = finetune_model(
             lambda terms: build_model(fold.experiment, fold.windows, terms),
@@ -132,15 +154,20 @@ def predict_number(fold: Fold, cell: Cell) -> np.ndarray:
 
 
 def regression_term(experiment: Experiment) -> RegressionTerm:
-    """The head that is judged: the first that acts, else the first there is, else a plain one."""
-    terms = [term for term in experiment.terms if isinstance(term, RegressionTerm)]
-    plain = RegressionTerm(head="regression")
+    """The head that is judged: see `judged_term`."""
+    return judged_term(experiment, RegressionTerm(head="regression"))
+
+
+def judged_term(experiment: Experiment, plain: T) -> T:
+    """The head that is judged, of the type of a `plain` one: the first that acts, else the first, else that."""
+    terms: list[T] = [term for term in experiment.terms if isinstance(term, type(plain))]
     return next((term for term in terms if acts(term.weight)), terms[0] if terms else plain)
 
 
 def tested_numbers(folds: Sequence[Fold]) -> Tested:
     """The windows that are judged, whose number is known, in an order that all repeats of the split share."""
-    return tested_rows(folds, lambda fold: known_among(fold, fold.judged), lambda rows: targets(folds[0].windows)[rows])
+    windows = folds[0].windows
+    return tested_rows(folds, lambda fold: known_among(fold, fold.judged), lambda rows: numbers(windows, rows))
 
 
 def tabulate_numbers(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path, *, n_draws: int) -> dict[str, Any]:
@@ -158,15 +185,15 @@ def tabulate_numbers(folds: Sequence[Fold], planned: Sequence[Cell], folder: Pat
 def tabulate_found(
     found: Mapping[Row, np.ndarray], test: Tested, experiment: Experiment, n_draws: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows and differences of predictions (n_draws * n_repeats, n_test) by row."""
+    """The rows and differences of predictions (n_draws * n_repeats, n_test, …) by row."""
     n_repeats = len(test.fold)
     rows: list[dict[str, Any]] = []
     scores: dict[Row, dict[Any, float]] = {}
     resampled: dict[Row, Resampled] = {}
     for row, predicted in found.items():
         classes, labels, mode, arm = row
-        tables = [own_errors(test.y, one, test.unit) for one in predicted]
-        scores[row] = {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}
+        own = mean_metrics([own_metrics(test.y, one, test.unit) for one in predicted])
+        scores[row] = {name: metrics["mae"] for name, metrics in own.items()}
         resampled[row] = resample_regression(test.y, predicted, test.unit, share=test.share, n_draws=n_draws)
         rows.append(
             {
@@ -183,6 +210,10 @@ def tabulate_found(
                 "unit": test.word,
                 "metrics": {name: one.to_json() for name, one in resampled[row].intervals().items()},
                 "per_patient": bootstrap_mean(list(scores[row].values()), n_draws=n_draws).to_json(),
+                "own_metrics": {
+                    metric: bootstrap_mean([one[metric] for one in own.values()], n_draws=n_draws).to_json()
+                    for metric in METRICS
+                },
                 "r_over_patients": float(
                     np.mean([correlation_over_units(test.y, one, test.unit) for one in predicted])
                 ),
@@ -208,33 +239,38 @@ def tabulate_found(
     return {"rows": rows, "differences": differences}
 
 
+def mean_metrics(tables: Sequence[Mapping[Any, Mapping[str, float]]]) -> dict[Any, dict[str, float]]:
+    """Each unit's metrics, mean over draws and repeats of the split."""
+    return {
+        name: {metric: float(np.mean([table[name][metric] for table in tables])) for metric in METRICS}
+        for name in tables[0]
+    }
+
+
 def number_lines(folds: Sequence[Fold], planned: Sequence[Cell], folder: Path) -> str:
     """``predictions.csv``: one line per cell and test patient."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["target", "labels", "draw", "fold", "mode", "arm", "patient", "n_windows"]
-    writer.writerow([*head, "mean", "mean_predicted", "mae", "devices"])
+    writer.writerow([*head, "mean", "mean_predicted", *METRICS, "devices"])
     for cell in planned:
         test = tested_numbers([folds[cell.fold]])
         predicted = load_prediction(folder, cell, NUMBER)
         assert predicted is not None
-        errors = own_errors(test.y, predicted, test.patient)
-        for patient, error in errors.items():
+        for patient, metrics in own_metrics(test.y, predicted, test.patient).items():
             mine = test.patient == patient
-            values = [test.y[mine].mean(), predicted[mine].mean(), error]
+            known = np.isfinite(test.y[mine])
+            values = [test.y[mine][known].mean(), predicted[mine][known].mean(), *metrics.values()]
             words = [cell.classes[0], cell.labels, cell.draw, cell.fold, cell.mode, cell.arm, patient, int(mine.sum())]
             writer.writerow([*words, *(f"{value:.6f}" for value in values), " ".join(devices_title(cell.devices))])
     return out.getvalue()
 
 
-def format_numbers(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+def format_numbers(rows: Lines, pairs: Lines) -> list[str]:
     """One table and that of its differences, sorted by the number of labels as the rows name it first."""
-    sizes = list(dict.fromkeys(row["labels"] for row in rows))
-    unit = rows[0]["unit"]
-    few = ["each patient (median)"] if "patients" in rows[0] else []
-    own = f"MAE, mean over {unit}"
+    unit, few = rows[0]["unit"], few_of(rows)
     table = markdown(
-        ["labels", "mode", "what", "MAE", "r", own, *few, f"r of the {unit}' means"],
+        ["labels", "mode", "what", "MAE", "r", f"MAE, mean over {unit}", *few, f"r of the {unit}' means"],
         [
             [
                 *(row["labels"], row["mode"], row["title"], with_interval(row["metrics"]["mae"])),
@@ -242,12 +278,28 @@ def format_numbers(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[st
                 *(each_value(row) for _ in few),
                 number(row["r_over_patients"]),
             ]
-            for row in sorted(rows, key=lambda row: sizes.index(row["labels"]))
+            for row in by_size(rows)
         ],
     )
+    return [header_of_numbers(rows[0]), table, *differences_of(pairs, unit, few)]
+
+
+def few_of(rows: Lines) -> list[str]:
+    """The column of each patient's value, where the patients are too few for an interval."""
+    return ["each patient (median)"] if "patients" in rows[0] else []
+
+
+def by_size(lines: Lines) -> Lines:
+    """Lines sorted by the number of labels as they name it first."""
+    sizes = list(dict.fromkeys(line["labels"] for line in lines))
+    return sorted(lines, key=lambda line: sizes.index(line["labels"]))
+
+
+def differences_of(pairs: Lines, unit: str, few: Sequence[str]) -> list[str]:
+    """What stands over the table of differences, and the table."""
     said = f"differences (first minus second, less is better for the first), paired over the same resampled {unit}"
     differences = markdown(
-        ["labels", "first", "second", "MAE", own, *few, "p (sign flip)"],
+        ["labels", "first", "second", "MAE", f"MAE, mean over {unit}", *few, "p (sign flip)"],
         [
             [
                 *(pair["labels"], pair["first"], pair["second"]),
@@ -255,14 +307,14 @@ def format_numbers(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[st
                 *(each_value(pair) for _ in few),
                 number(pair["per_patient"]["p"]),
             ]
-            for pair in sorted(pairs, key=lambda pair: sizes.index(pair["labels"]))
+            for pair in by_size(pairs)
         ],
     )
-    return [header_of_numbers(rows[0]), table, said, differences]
+    return [said, differences]
 
 
-def header_of_numbers(row: Mapping[str, Any]) -> str:
-    """What stands over a table: the target, who is tested, what intervals are over."""
+def header_of_numbers(row: Mapping[str, Any], pooled: str = "windows") -> str:
+    """What stands over a table: the target, who is tested, what intervals and metrics are over."""
     n, unit, part = row["n_test_patients"], row["unit"], PARTS[row["part"]]
     level = row["metrics"]["mae"]["level"]
     over = unit if unit == "patients" else f"{unit} of {n} patient{'s' * (n != 1)}"
@@ -271,7 +323,7 @@ def header_of_numbers(row: Mapping[str, Any]) -> str:
         "too few for an interval: each one's value, and the median"
         if row.get("patients")
         else f"[{level:.0%} bootstrap interval over {over}]",
-        f"MAE and r over windows unless {unit} are named",
+        f"MAE and r over {pooled} unless {unit} are named",
     ]
     if row["n_repeats"] > 1:
         words.append(f"means of {row['n_repeats']} draws of the folds")

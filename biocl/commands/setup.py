@@ -24,7 +24,8 @@ from biocl.sampling.spec import BatchSpec
 from biocl.splits.make import assign, make_splits
 from biocl.splits.split import Split
 from biocl.store.missing import check_missing, taken_away
-from biocl.store.spec import EventWindows, MissingSpec
+from biocl.store.spec import ChannelTarget, EventWindows, MissingSpec
+from biocl.store.targets import target_column
 from biocl.training.data import Windows, known_devices
 from biocl.training.fitted import Fitted
 from biocl.training.loop import EpochPlan
@@ -93,7 +94,15 @@ def open_cohort(experiment: Experiment) -> Cohort:
     table = window_table(store, experiment.data)
     data = experiment.data
     devices = chosen_devices(data)
-    windows = Windows(store, table, data.input_scale, data.align, devices=devices, normalise=data.normalise)
+    windows = Windows(
+        store,
+        table,
+        data.input_scale,
+        data.align,
+        devices=devices,
+        normalise=data.normalise,
+        target_column=target_column(store, data.target) if isinstance(data.target, ChannelTarget) else None,
+    )
     check_signal(experiment, windows)
     known = bool(store.meta.get("patients_known", True))
     splits = make_splits(experiment.split, table, store.splits, patients_known=known)

@@ -26,6 +26,9 @@ from biocl.training.loop import Metrics, Task, fit
 from biocl.training.spec import FinetuneSpec, OptimSpec, TrainSpec
 from biocl.views.signal import SignalInfo
 
+MOST_TRACES = 2048
+"""Windows over which mean and deviation of a predicted channel are taken, evenly chosen where there are more."""
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -112,7 +115,7 @@ def finetune_model(
     seed : int
     device : torch.device
     on_log : callable
-    term : ForecastingTerm, RegressionTerm or MultiLabelTerm, optional
+    term : ForecastingTerm, RegressionTerm, StepRegressionTerm or MultiLabelTerm, optional
         The head where it is not a classifier of ``spec.head``; its views and weight do not count.
 
     Returns
@@ -189,9 +192,12 @@ def finetuned_term(spec: FinetuneSpec, term: ValueTerm | None) -> HeadTerm:
 def fit_heads_on(model: Model, windows: Windows, train: np.ndarray, known: np.ndarray | None = None) -> None:
     """Fit what heads scale by on the training windows; targets on those `known` alone, where not all are."""
     table = windows.table
+    learned = train if known is None else known
+    traces = None if windows.target_column is None else windows.trace(evenly(learned, MOST_TRACES))
     model.fit_heads(
         aux=torch.from_numpy(table.aux[train]) if windows.n_aux else None,
-        target=None if table.target is None else torch.from_numpy(table.target[train if known is None else known]),
+        target=None if table.target is None else torch.from_numpy(table.target[learned]),
+        trace=None if traces is None else torch.from_numpy(traces),
     )
 
 

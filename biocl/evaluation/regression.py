@@ -1,4 +1,8 @@
-"""Numbers rather than classes: the ridge probe and its metrics, mean absolute error and correlation."""
+"""Numbers rather than classes: the ridge probe and its metrics, errors and correlation.
+
+Of windows that have a number each, ``(n,)``, or one at every time step, ``(n, n_times)``, NaN where it is unknown:
+every known number counts alike.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.floating[Any]]
 PENALTIES = tuple(10.0**exponent for exponent in range(-1, 7))
 DEFAULT_PENALTY = 1e3
-METRICS = ("mae", "r")
+METRICS = ("mae", "rmse", "r")
 ALMOST_NONE = 1e-12
 """Share of a sum of squares that rounding leaves of what does not vary."""
 
@@ -126,17 +130,23 @@ def thinned(n: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.arange(n) if n <= most else np.sort(rng.permutation(n)[:most])
 
 
+def own_metrics(y: ArrayLike, predicted: ArrayLike, unit: ArrayLike) -> dict[Any, dict[str, float]]:
+    """Each patient's (or trial's) own `METRICS`, over the patient's own numbers."""
+    names, codes = np.unique(np.asarray(unit), return_inverse=True)
+    found = metrics_of(sums_by_unit(y, predicted, codes))
+    return {name: {key: float(found[key][i]) for key in METRICS} for i, name in enumerate(names.tolist())}
+
+
 def own_errors(y: ArrayLike, predicted: ArrayLike, unit: ArrayLike) -> dict[Any, float]:
     """Each patient's (or trial's) own mean absolute error."""
-    names, codes = np.unique(np.asarray(unit), return_inverse=True)
-    error = np.abs(np.asarray(predicted, np.float64) - np.asarray(y, np.float64))
-    return dict(zip(names.tolist(), (np.bincount(codes, error) / np.bincount(codes)).tolist(), strict=True))
+    return {name: metrics["mae"] for name, metrics in own_metrics(y, predicted, unit).items()}
 
 
 def correlation_over_units(y: ArrayLike, predicted: ArrayLike, unit: ArrayLike) -> float:
     """Pearson's r of the units' means; NaN below three of them, or where a side does not vary."""
     codes = np.unique(np.asarray(unit), return_inverse=True)[1]
-    means = [np.bincount(codes, np.asarray(part, np.float64)) / np.bincount(codes) for part in (y, predicted)]
+    n, _, _, *sums = sums_by_unit(y, predicted, codes)[:5]
+    means = [total / n for total in sums]
     if len(means[0]) < 3 or any(part.var() <= ALMOST_NONE * np.square(part).mean() for part in means):
         return float("nan")
     return float(np.corrcoef(means[0], means[1])[0, 1])
@@ -152,12 +162,12 @@ def resample_regression(
     level: float = 0.95,
     seed: int = 0,
 ) -> Resampled:
-    """Mean absolute error and Pearson's r over all windows, on the real patients and on resamples of them.
+    """Mean absolute and root mean squared error and Pearson's r over all numbers, on the real and resampled patients.
 
     Parameters
     ----------
-    y : array-like, shape (n,)
-    predicted : array-like, shape (n,) or (n_repeats, n)
+    y : array-like, shape (n,) or (n, n_times)
+    predicted : array-like, of that shape or (n_repeats, …)
         Each metric is averaged over the repeats within every resample.
     unit : array-like, shape (n,)
         Patients, or trials; the same ones as in any other arm, so that differences are paired.
@@ -169,26 +179,36 @@ def resample_regression(
     """
     names, codes = np.unique(np.asarray(unit), return_inverse=True)
     weights = np.vstack([np.ones((1, len(names))), resample_patients(len(names), n_draws, seed)])
-    repeats = np.atleast_2d(np.asarray(predicted, np.float64))
-    truth = np.asarray(y, np.float64)
-    counts = np.ones(len(truth)) if share is None else np.asarray(share, np.float64)
-    tables = [weighted_metrics(truth, one, counts, codes, weights) for one in repeats]
+    truth, said = np.asarray(y), np.asarray(predicted)
+    repeats = said[None] if said.ndim == truth.ndim else said
+    tables = [metrics_of(sums_by_unit(truth, one, codes, share) @ weights.T) for one in repeats]
     values = {name: np.mean([table[name] for table in tables], axis=0) for name in METRICS}
     return Resampled(values, len(names), level, seed)
 
 
-def weighted_metrics(
-    y: Floats, predicted: Floats, share: Floats, codes: NDArray[np.int64], weights: Floats
-) -> dict[str, NDArray[np.float64]]:
-    """Metrics under weightings (n_weightings, n_units) of the units that the rows belong to, from each unit's sums."""
-    centre = y.mean()
-    a, b = y - centre, predicted - centre
-    n, error, sum_a, sum_b, aa, bb, ab = (
-        weights @ np.bincount(codes, share * part, weights.shape[1])
-        for part in (np.ones_like(a), np.abs(a - b), a, b, a * a, b * b, a * b)
-    )
+def sums_by_unit(
+    y: ArrayLike, predicted: ArrayLike, codes: NDArray[np.int64], share: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """What metrics are made of, for each unit that the windows belong to by their `codes` (n,): (8, n_units).
+
+    Over the known numbers: how many; sums of absolute and squared errors; of y, of what is predicted, of their squares
+    and of their product, all around the mean of y. A window counts its `share` (n,), by default 1.
+    """
+    truth = np.asarray(y, np.float64).reshape(len(codes), -1)
+    known = np.isfinite(truth)
+    centre = truth[known].mean() if known.any() else 0.0
+    a = np.where(known, truth - centre, 0)
+    b = np.where(known, np.asarray(predicted, np.float64).reshape(a.shape) - centre, 0)
+    counts = 1.0 if share is None else np.asarray(share, np.float64)
+    parts = (known, np.abs(a - b), (a - b) ** 2, a, b, a * a, b * b, a * b)
+    return np.stack([np.bincount(codes, counts * part.sum(axis=1)) for part in parts])
+
+
+def metrics_of(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """`METRICS` (m,) of sums (8, m) as `sums_by_unit` gives them; r is NaN where a side does not vary."""
+    n, absolute, squared, a, b, aa, bb, ab = sums
     with np.errstate(invalid="ignore", divide="ignore"):
-        var_a, var_b = aa - sum_a**2 / n, bb - sum_b**2 / n
+        var_a, var_b = aa - a**2 / n, bb - b**2 / n
         varies = (var_a > ALMOST_NONE * aa) & (var_b > ALMOST_NONE * bb)  # in any unit
-        r = np.where(varies, (ab - sum_a * sum_b / n) / np.sqrt(np.maximum(var_a * var_b, 0)), np.nan)
-    return {"mae": error / n, "r": r}
+        r = np.where(varies, (ab - a * b / n) / np.sqrt(np.maximum(var_a * var_b, 0)), np.nan)
+        return {"mae": absolute / n, "rmse": np.sqrt(squared / n), "r": r}

@@ -65,10 +65,10 @@ class SpanSpec(Spec):
 class EvaluateSpec(Spec):
     """A protocol: who is judged, on which tasks, by how many labels, how they are used, and what is compared."""
 
-    task: Literal["auto", "classification", "multi-label", "forecasting", "regression"] = "auto"
-    """What is judged: classes, several labels (data.labels), what follows a window (data.windows.horizon_s), or a
-    number (data.target). auto is classes where a head for them is trained, else the labels, the number or the future
-    that the configuration has, else classes."""
+    task: Literal["auto", "classification", "multi-label", "forecasting", "regression", "step-regression"] = "auto"
+    """What is judged: classes, several labels (data.labels), what follows a window (data.windows.horizon_s), a number
+    (data.target), or one at every time step (data.target of kind channel). auto is classes where a head for them is
+    trained, else the labels, the number or the future that the configuration has, else classes."""
     spans: Annotated[list[SpanSpec], Field(min_length=1)] | None = None
     """Look-backs and horizons of a study of forecasts, each a table. Default: that of data.windows."""
     seeds: Count = 3
@@ -89,9 +89,10 @@ class EvaluateSpec(Spec):
     lacking_class: Literal["error", "mark"] = "mark"
     """What happens when a draw has no window of a class."""
     modes: Annotated[list[Literal["joint", "linear", "partial", "full"]], Field(min_length=1)] = ["linear"]
-    """How labels are used: joint is the head that is trained with the encoder (a term head: classification, or
-    regression), linear a probe of the finished encoder; partial and full follow the keys of finetune:. Of forecasts, an
-    arm with a head is judged as it was trained, any other by these modes; linear is then a ridge of every step."""
+    """How labels are used: joint is the head that is trained with the encoder (a term head: classification, regression
+    or step-regression), linear a probe of the finished encoder; partial and full follow the keys of finetune:. Of
+    forecasts, an arm with a head is judged as it was trained, any other by these modes; linear is then a ridge of every
+    step."""
     devices: Annotated[
         list[Annotated[list[str], Field(min_length=1)] | Literal["all", "each", "pairs"]], Field(min_length=1)
     ] = ["all"]

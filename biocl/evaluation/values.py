@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 
 from biocl.errors import UsageError
 from biocl.evaluation.several_labels import macro_auroc
-from biocl.objectives.head_spec import ForecastingTerm, MultiLabelTerm, RegressionTerm
-from biocl.objectives.heads import ForecastingHead, MultiLabelHead, RegressionHead
+from biocl.objectives.head_spec import ForecastingTerm, MultiLabelTerm, RegressionTerm, StepRegressionTerm
+from biocl.objectives.heads import ForecastingHead, MultiLabelHead, RegressionHead, StepRegressionHead
 from biocl.objectives.model import Model
 from biocl.training.averaging import Weights
 from biocl.training.data import Windows
 from biocl.training.fitting import pieces
 
-ValueTerm = ForecastingTerm | RegressionTerm | MultiLabelTerm
-ValueHead = ForecastingHead | RegressionHead | MultiLabelHead
+TRACES_AT_ONCE = 1024
+ValueTerm = ForecastingTerm | RegressionTerm | StepRegressionTerm | MultiLabelTerm
+ValueHead = ForecastingHead | RegressionHead | StepRegressionHead | MultiLabelHead
 
 
 @torch.no_grad()
@@ -49,12 +51,11 @@ def predict_values(
     Returns
     -------
     ndarray of float32
-        (n, n_chans, horizon) in the units of ``data.input_scale``, (n,) in the target's units, or (n, n_labels).
+        (n, n_chans, horizon) in the units of ``data.input_scale``, (n,) or (n, n_times) in the target's units, or
+        (n, n_labels).
     """
     head = value_head(model, title)
-    shape: tuple[int, ...] = (windows.n_chans, windows.table.horizon) if isinstance(head, ForecastingHead) else ()
-    shape = (len(windows.table.label_names),) if isinstance(head, MultiLabelHead) else shape
-    out = np.empty((len(rows), *shape), dtype=np.float32)
+    out = np.empty((len(rows), *shape_of(head, windows)), dtype=np.float32)
     was_training = model.training
     model.eval()
     try:
@@ -67,6 +68,18 @@ def predict_values(
     finally:
         model.train(was_training)
     return out
+
+
+def shape_of(head: ValueHead, windows: Windows) -> tuple[int, ...]:
+    """What a head says of one window, by its shape."""
+    match head:
+        case ForecastingHead():
+            return (windows.n_chans, windows.table.horizon)
+        case StepRegressionHead():
+            return (windows.n_times,)
+        case MultiLabelHead():
+            return (len(windows.table.label_names),)
+    return ()
 
 
 def value_head(model: Model, title: str | None = None) -> ValueHead:
@@ -84,7 +97,9 @@ def value_head(model: Model, title: str | None = None) -> ValueHead:
         raise UsageError(
             f"This model has {'the heads ' + ', '.join(found) if found else 'no head'} for forecasts, numbers, labels",
             "terms",
-            "Name one of its heads" if found else "Give it a term with head: forecasting, regression or multi-label",
+            "Name one of its heads"
+            if found
+            else "Give it a term with head: forecasting, regression, step-regression or multi-label",
         )
     return found[title]
 
@@ -100,7 +115,8 @@ def value_errors(
 ) -> dict[str, float]:
     """Mean squared and mean absolute error of a head's predictions, in their units; of labels the area under the curve.
 
-    Over windows whose number or label is known; over all channels and steps of forecasts. NaN where there is none.
+    Over windows, or steps, whose number or label is known; over all channels and steps of forecasts. NaN where there is
+    none.
 
     Returns
     -------
@@ -112,13 +128,35 @@ def value_errors(
         said = predict_values(model, windows, rows, device=device, title=title, batch_size=batch_size)
         return {"macro_auroc": macro_auroc(windows.table.labels[rows], said)}
     forecasts = isinstance(value_head(model, title), ForecastingHead)
+    wanted = windows.future if forecasts else partial(numbers, windows)
     squares = sizes = count = 0.0
     for piece in pieces(rows, batch_size):
         said = predict_values(model, windows, piece, device=device, title=title, batch_size=batch_size)
-        off = said.astype(np.float64) - (windows.future(piece) if forecasts else targets(windows)[piece])
-        off = off if forecasts else off[np.isfinite(off)]
+        truth = wanted(piece)
+        off = (said.astype(np.float64) - truth)[np.isfinite(truth)]
         squares, sizes, count = squares + float((off**2).sum()), sizes + float(np.abs(off).sum()), count + off.size
     return {"mse": squares / count if count else float("nan"), "mae": sizes / count if count else float("nan")}
+
+
+def numbers(windows: Windows, rows: np.ndarray) -> np.ndarray:
+    """The numbers of table rows, NaN where unknown: (n,), or (n, n_times) of a target at every time step.
+
+    Raises
+    ------
+    UsageError
+        The configuration asks for none.
+    """
+    return targets(windows)[rows] if windows.target_column is None else windows.trace(rows)
+
+
+def are_known(windows: Windows, rows: np.ndarray) -> np.ndarray:
+    """Which table rows have a number, or one at any time step, bool (n,)."""
+    if windows.target_column is None:
+        return np.asarray(np.isfinite(targets(windows)[rows]))
+    if not windows.table.has_gaps:  # a window without gaps is signal, as far as it is no padding
+        return np.ones(len(rows), np.bool_)
+    found = [np.isfinite(windows.trace(piece)).any(axis=1) for piece in pieces(rows, TRACES_AT_ONCE)]
+    return np.concatenate([np.empty(0, np.bool_), *found])
 
 
 def targets(windows: Windows) -> np.ndarray:

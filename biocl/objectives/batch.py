@@ -68,6 +68,8 @@ class Batch:
         See `Ids`.
     labels : Tensor of int8, shape (B, n_labels), or None
         Which of several labels hold (``data.labels``): 1 and 0, -1 where it is unknown.
+    trace : Tensor of float32, shape (B, n_times), or None
+        The channel that is predicted (``data.target`` of kind channel) in its own unit, NaN where it is unknown.
     """
 
     x: torch.Tensor
@@ -84,6 +86,7 @@ class Batch:
     level: tuple[torch.Tensor, torch.Tensor] | None = None
     target: torch.Tensor | None = None
     labels: torch.Tensor | None = None
+    trace: torch.Tensor | None = None
 
     @property
     def ids(self) -> Ids:

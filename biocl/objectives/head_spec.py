@@ -118,6 +118,25 @@ class RegressionTerm(HeadBase):
     squared up to 1 and absolute beyond."""
 
 
+class StepRegressionTerm(HeadBase):
+    """A number of every time step: a channel of the recording that no encoder reads (data.target of kind channel).
+
+    Where a view moves time, the numbers move with it.
+    """
+
+    head: Literal["step-regression"]
+    """The number of every time step (data.target: {kind: channel, …}); padding and gaps are left out."""
+    network: NetworkSpec = NetworkSpec()
+    """The head: from each step of the encoder to a number, or from the pooled latents to all of them."""
+    read: Literal["seq", "vec"] = "seq"
+    """What the head sees: seq each step of the encoder, and its numbers are brought to the window's time steps by
+    linear interpolation, so that an encoder which keeps one step in eight follows nothing faster than that; vec the
+    pooled vector, for all time steps at once. Both are joined with auxiliary inputs where there are any."""
+    loss: Error = "mae"
+    """Of the channel in standard deviations over the training windows: absolute error, squared error, or huber, which
+    is squared up to 1 and absolute beyond."""
+
+
 class ReconstructionTerm(HeadBase):
     """The signal where a mask of the view hid it (mask: …, at: input)."""
 
@@ -130,12 +149,15 @@ class ReconstructionTerm(HeadBase):
     """Squared error, absolute error, or huber, which is squared up to 1 and absolute beyond."""
 
 
-HeadTerm = ClassificationTerm | MultiLabelTerm | ForecastingTerm | RegressionTerm | ReconstructionTerm
+HeadTerm = (
+    ClassificationTerm | MultiLabelTerm | ForecastingTerm | RegressionTerm | StepRegressionTerm | ReconstructionTerm
+)
 FORMS: dict[str, type[HeadBase]] = {
     "classification": ClassificationTerm,
     "multi-label": MultiLabelTerm,
     "forecasting": ForecastingTerm,
     "regression": RegressionTerm,
+    "step-regression": StepRegressionTerm,
     "reconstruction": ReconstructionTerm,
 }
 

@@ -17,6 +17,7 @@ from biocl.objectives.head_spec import (
     MultiLabelTerm,
     ReconstructionTerm,
     RegressionTerm,
+    StepRegressionTerm,
     head_form,
 )
 from biocl.objectives.weight_spec import Weight
@@ -229,6 +230,7 @@ Term = Annotated[
     | Annotated[MultiLabelTerm, Tag("multi-label-head")]
     | Annotated[ForecastingTerm, Tag("forecasting-head")]
     | Annotated[RegressionTerm, Tag("regression-head")]
+    | Annotated[StepRegressionTerm, Tag("step-regression-head")]
     | Annotated[ReconstructionTerm, Tag("reconstruction-head")],
     Discriminator(
         term_form,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from biocl.objectives.criterion_spec import AtOnce, Focal
-from biocl.objectives.head_spec import ForecastingTerm, ReconstructionTerm
+from biocl.objectives.head_spec import ForecastingTerm, ReconstructionTerm, StepRegressionTerm
 from biocl.objectives.spec import ContrastTerm, Term
 from biocl.views.spec import MaskStep, Step, ViewSpec
 
@@ -16,6 +16,20 @@ def view_refusal(term: Term, views: Mapping[str, ViewSpec]) -> str | None:
         return contrast_refusal(term, views)
     if isinstance(term, ForecastingTerm | ReconstructionTerm):
         return signal_refusal(term, views)
+    if isinstance(term, StepRegressionTerm):
+        return side_refusal(term, views)
+    return None
+
+
+def side_refusal(term: StepRegressionTerm, views: Mapping[str, ViewSpec]) -> str | None:
+    """Why a head for another channel cannot read its views, or None: that channel has no other side to go to."""
+    for name in term.views:
+        for step in views[name]:
+            if step.relabels:
+                return (
+                    f"predicts a channel, which {step.key()} in the view {name} does not take to the other side: give "
+                    "the head a view without it"
+                )
     return None
 
 

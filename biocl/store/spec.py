@@ -169,7 +169,20 @@ class ElapsedTarget(Spec):
         return "share of the trial elapsed"
 
 
-TargetSpec = Annotated[HeartRateTarget | LabelTarget | ElapsedTarget, Field(discriminator="kind")]
+class ChannelTarget(Spec):
+    """A channel of the recording is the number of every time step, in its own unit; no encoder or floor reads it.
+
+    Windows are cut as without it: what data.quality says of gaps and thresholds holds for this channel too.
+    """
+
+    kind: Literal["channel"]
+    """Which number; each kind has keys of its own."""
+    name: str
+    """Which channel (`biocl data inspect` lists them), as DEVICE/CHANNEL where several devices have one of that name.
+    It need not belong to one of data.devices."""
+
+
+TargetSpec = Annotated[HeartRateTarget | LabelTarget | ElapsedTarget | ChannelTarget, Field(discriminator="kind")]
 
 
 class MissingSpec(Spec):

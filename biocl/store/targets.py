@@ -1,9 +1,10 @@
-"""A number beside every window, to be predicted or to compare windows by; NaN where it is unknown."""
+"""A number beside every window, or at every step of it (a channel), to be predicted; NaN where it is unknown."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biocl.errors import DataError, UsageError
+from biocl.signals.recording import Channel
 from biocl.store.gaps import events_of_kind
 from biocl.store.intervals import intervals_after
 from biocl.store.names import did_you_mean
-from biocl.store.spec import ElapsedTarget, HeartRateTarget, LabelTarget, NeighbourTrials
+from biocl.store.spec import ChannelTarget, ElapsedTarget, HeartRateTarget, LabelTarget, NeighbourTrials
 from biocl.store.store import Store
 from biocl.store.table import WindowTable
 from biocl.store.windows import Trials, label_codes, trial_stretches
@@ -161,6 +163,50 @@ def elapsed(store: Store, table: WindowTable, trials: Trials) -> Values:
         at[over] -= 1
     length = np.maximum(stop[at] - start[at], 1)
     return np.where(at >= 0, (middle - start[at]) / length, np.nan).astype(np.float32)
+
+
+def channel_columns(channels: Sequence[Channel], name: str) -> list[int]:
+    """Columns of the channels that a name means: ``CHANNEL``, or ``DEVICE/CHANNEL``."""
+    return [i for i, channel in enumerate(channels) if name in (channel.name, f"{channel.device}/{channel.name}")]
+
+
+def target_column(store: Store, target: ChannelTarget) -> int:
+    """The column of the store's signals that is predicted.
+
+    Raises
+    ------
+    UsageError
+        No channel is called so, or several are; there is no other one to predict it from; or it is part of the others
+        already, by the reference against which they were stored.
+    """
+    columns, names = channel_columns(store.channels, target.name), [channel.name for channel in store.channels]
+    if len(columns) != 1:
+        every = names if not columns else [f"{c.device}/{c.name}" for c in (store.channels[i] for i in columns)]
+        raise UsageError(
+            f"The store has {'several channels' if columns else 'no channel'} called {target.name!r}",
+            "data.target.name",
+            f"Name one of {', '.join(every)}" if columns else did_you_mean(target.name, every),
+        )
+    if len(names) == 1:
+        raise UsageError(
+            f"{target.name!r} is the only channel, so there is nothing to predict it from",
+            "data.target.name",
+            "Predict a channel that others were recorded beside",
+        )
+    channel, reference = store.channels[columns[0]], store.meta["conditioning"].get("reference")
+    if channel.kind == "eeg" and reference is not None and (reference == "average" or channel.name in reference):
+        raise UsageError(
+            f"{target.name!r} is part of the reference that was subtracted from every EEG channel (data.reference), so "
+            "the input would hold what is to be predicted",
+            "data.target.name",
+            "Use another data.reference, or predict a channel that is no part of it",
+        )
+    return columns[0]
+
+
+def channel_title(channel: Channel) -> str:
+    """How a channel is called in tables: with its unit."""
+    return f"{channel.name} [{channel.unit}]"
 
 
 def describe_target(store: Store, table: WindowTable, target: Target) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from biocl.store.gather import MeanAndFactor, gather, of_columns, valid_steps, w
 from biocl.store.presence import device_columns, device_presence, device_steps
 from biocl.store.store import Store, reciprocal
 from biocl.store.table import WindowTable
+from biocl.store.targets import channel_title
 from biocl.store.trials import trial_scaling
 from biocl.training.euclidean import Aligner, Groups, whitener
 from biocl.training.fitted import Fitted
@@ -48,13 +49,16 @@ class Windows:
         The devices whose channels are read, in the store's order whatever the order here; None for all.
     missing : ndarray of bool, shape (n_windows, n_devices of the store), optional
         Which devices are taken away from which windows (`biocl.store.missing.taken_away`).
+    target_column : int, optional
+        The store's channel that is predicted (``data.target`` of kind channel). It is none of `channels`: nothing that
+        is read, fitted or scaled by knows of it, see `trace`.
     normalise : {"none", "instance", "last"}
         What a batch takes out of each channel of each window at last, so that a forecast can put it back: see `levels`.
 
     Raises
     ------
     UsageError
-        The store has no such device.
+        The store has no such device, or no channel is left beside the one that is predicted.
     """
 
     store: Store
@@ -66,10 +70,18 @@ class Windows:
     devices: tuple[str, ...] | None = None
     normalise: Normalise = "none"
     missing: np.ndarray | None = None
+    target_column: int | None = None
 
     def __post_init__(self) -> None:
         if self.devices is not None:
             known_devices(self.devices, self.store.channels)
+        if self.target_column is not None and not len(self.channels):
+            raise UsageError(
+                f"{self.target_name} is the only channel of {' + '.join(self.devices or ())}, so there is nothing to "
+                "predict it from",
+                "data.devices, evaluate.devices",
+                "Read other devices too",
+            )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -77,9 +89,10 @@ class Windows:
     @cached_property
     def columns(self) -> np.ndarray | None:
         """Columns of the store's signals that are read; None for all."""
-        if self.devices is None:
+        if self.devices is None and self.target_column is None:
             return None
-        return np.flatnonzero([channel.device in self.devices for channel in self.store.channels])
+        read = [self.devices is None or channel.device in self.devices for channel in self.store.channels]
+        return np.array([i for i, one in enumerate(read) if one and i != self.target_column], np.int64)
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:
@@ -182,6 +195,24 @@ class Windows:
         ahead = gather(self.store, self.table.futures, indices, by=self.scaling(indices), columns=self.columns)
         return self.aligned(ahead, indices).transpose(0, 2, 1)
 
+    @property
+    def target_name(self) -> str:
+        """What is predicted, with its unit where it has one."""
+        if self.target_column is None:
+            return self.table.target_name
+        return channel_title(self.store.channels[self.target_column])
+
+    def trace(self, indices: np.ndarray) -> np.ndarray:
+        """The channel that is predicted in table rows `indices`, float32 (B, n_times), in the store's unit.
+
+        NaN on padding and in gaps of this channel.
+        """
+        assert self.target_column is not None
+        column = np.array([self.target_column])
+        trace = gather(self.store, self.table, indices, columns=column)[..., 0]
+        steps = valid_steps(self.store, self.table, indices, column)
+        return trace if steps is None else np.where(steps, trace, np.float32(np.nan))
+
     @cached_property
     def trial_scaling(self) -> tuple[np.ndarray, MeanAndFactor]:
         """Trial of each window, and every trial's mean and reciprocal standard deviation."""
@@ -249,8 +280,10 @@ class Windows:
     @cached_property
     def device_columns(self) -> dict[str, list[int]]:
         """The store's columns of each device that is read, in the order of the channels."""
-        every = device_columns(self.store.channels)
-        return {name: columns for name, columns in every.items() if self.devices is None or name in self.devices}
+        found: dict[str, list[int]] = {}
+        for column in range(len(self.store.channels)) if self.columns is None else self.columns.tolist():
+            found.setdefault(self.store.channels[column].device, []).append(column)
+        return found
 
     def present(self, indices: np.ndarray, *, most_missing: float = 0.5) -> np.ndarray:
         """Which devices have samples in table rows `indices`, bool (B, V): see `device_presence`."""
@@ -260,8 +293,12 @@ class Windows:
         )
         return np.ones((len(indices), len(self.device_columns)), np.bool_) if found is None else found
 
+    def traces(self, indices: np.ndarray, device: torch.device) -> torch.Tensor | None:
+        """The trace as a tensor; None where no channel is predicted."""
+        return None if self.target_column is None else torch.from_numpy(self.trace(indices)).to(device)
+
     def batch(self, indices: np.ndarray, device: torch.device, *, ahead: bool = True) -> Batch:
-        """Everything a step needs of table rows `indices`; without their future where nobody looks `ahead`."""
+        """Everything a step needs of table rows `indices`; without future and trace where nobody looks `ahead`."""
         rows = self.table.rows[indices]
         x = torch.from_numpy(self.read(indices)).to(device).transpose(1, 2)
         valid = self.valid(indices, device)
@@ -289,6 +326,7 @@ class Windows:
             level=level,
             labels=None if self.table.labels is None else torch.from_numpy(self.table.labels[indices]).to(device),
             target=None if self.table.target is None else torch.from_numpy(self.table.target[indices]).to(device),
+            trace=self.traces(indices, device) if ahead else None,
         )
 
 

@@ -120,7 +120,7 @@ def test_metrics_are_those_of_slow_loops() -> None:
     assert interval.low < interval.value
     assert own_errors(y, predicted[0], unit)["c"] == pytest.approx(np.abs(predicted[0] - y)[unit == "c"].mean())
     assert pooled_difference(found, found)["mae"].mean == 0
-    assert set(pooled_difference(found, found)) == {"mae", "r"}
+    assert set(pooled_difference(found, found)) == {"mae", "rmse", "r"}
 
 
 def test_a_constant_has_no_correlation() -> None:

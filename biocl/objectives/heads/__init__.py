@@ -12,6 +12,7 @@ from biocl.objectives.heads.multi_label import MultiLabelHead
 from biocl.objectives.heads.reconstruction import ReconstructionHead
 from biocl.objectives.heads.regression import RegressionHead
 from biocl.objectives.heads.sight import check_sight
+from biocl.objectives.heads.step_regression import StepRegressionHead, at_times
 
 __all__ = [
     "AnyHead",
@@ -21,6 +22,8 @@ __all__ = [
     "ReconstructionHead",
     "RegressionHead",
     "Shapes",
+    "StepRegressionHead",
+    "at_times",
     "balanced_class_weights",
     "build_heads",
     "check_sight",

@@ -17,6 +17,7 @@ from biocl.objectives.head_spec import (
     MultiLabelTerm,
     ReconstructionTerm,
     RegressionTerm,
+    StepRegressionTerm,
 )
 from biocl.objectives.heads.classification import ClassificationHead, classification_loss, loss_after_each_device
 from biocl.objectives.heads.forecasting import ForecastingHead
@@ -24,10 +25,13 @@ from biocl.objectives.heads.multi_label import MultiLabelHead
 from biocl.objectives.heads.networks import HeadWithAux
 from biocl.objectives.heads.reconstruction import ReconstructionHead
 from biocl.objectives.heads.regression import RegressionHead
+from biocl.objectives.heads.step_regression import StepRegressionHead, no_trace
 from biocl.objectives.pairs import carried
 from biocl.views.view import View
 
-AnyHead = ClassificationHead | MultiLabelHead | ForecastingHead | RegressionHead | ReconstructionHead
+AnyHead = (
+    ClassificationHead | MultiLabelHead | ForecastingHead | RegressionHead | StepRegressionHead | ReconstructionHead
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,16 @@ def build_head(term: HeadTerm, shapes: Shapes) -> AnyHead:
             )
         case RegressionTerm():
             return RegressionHead(term, in_dim=shapes.vec_dim, n_aux=shapes.n_aux)
+        case StepRegressionTerm():
+            return StepRegressionHead(
+                term,
+                n_times=shapes.n_times,
+                n_steps=shapes.n_steps,
+                seq_dim=shapes.seq_dim,
+                vec_dim=shapes.vec_dim,
+                n_aux=shapes.n_aux,
+                steps_are_time=shapes.steps_are_time,
+            )
         case ReconstructionTerm():
             return ReconstructionHead(
                 term,
@@ -138,14 +152,16 @@ def head_loss(
             if term.after_each:
                 return loss_after_each_device(head, latents, batch.aux, target, class_weights)
             return classification_loss(head.predict(latents, batch), target, class_weights)
-        case ReconstructionHead():
+        case ReconstructionHead() | StepRegressionHead():
             return head.loss(latents, batch, view)
         case ForecastingHead() | RegressionHead() | MultiLabelHead():
             return head.loss(latents, batch)
     raise TypeError(f"{type(head).__name__} is no head")
 
 
-def fit_heads(heads: nn.ModuleDict, *, aux: Tensor | None = None, target: Tensor | None = None) -> None:
+def fit_heads(
+    heads: nn.ModuleDict, *, aux: Tensor | None = None, target: Tensor | None = None, trace: Tensor | None = None
+) -> None:
     """Take from the training windows what heads scale by.
 
     Parameters
@@ -155,6 +171,8 @@ def fit_heads(heads: nn.ModuleDict, *, aux: Tensor | None = None, target: Tensor
         Auxiliary inputs.
     target : Tensor, shape (n,), optional
         Numbers of regression, NaN where unknown.
+    trace : Tensor, shape (n, n_times), optional
+        Numbers of every time step, of all windows or of some evenly chosen.
     """
     for head in heads.values():
         if aux is not None and isinstance(head, HeadWithAux) and head.aux_mean.numel():
@@ -167,9 +185,13 @@ def fit_heads(heads: nn.ModuleDict, *, aux: Tensor | None = None, target: Tensor
                     "Say which number it is, such as data.target: {kind: heart-rate}",
                 )
             head.fit_target(target)
+        if isinstance(head, StepRegressionHead):
+            if trace is None:
+                raise no_trace(head.term.title)
+            head.fit_target(trace)
 
 
 def predicted(head: nn.Module, latents: Latents, batch: Batch) -> Tensor:
     """What a head says of a batch, (B, …): logits, forecasts or numbers, in their units."""
-    assert isinstance(head, ClassificationHead | MultiLabelHead | ForecastingHead | RegressionHead | ReconstructionHead)
+    assert isinstance(head, AnyHead)
     return head.predict(latents, batch)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from biocl.errors import DataError
 from biocl.objectives.head_spec import Error, NetworkSpec
 
 
@@ -28,13 +29,56 @@ class HeadWithAux(nn.Module):
         self.aux_mean.copy_(aux.mean(dim=0))
         self.aux_std.copy_(aux.std(dim=0).clamp(min=1e-6))
 
-    def joined(self, vec: Tensor, aux: Tensor | None) -> Tensor:
-        """Latents (B, D) with the scaled auxiliary inputs beside them, (B, D + n_aux)."""
+    def joined(self, latents: Tensor, aux: Tensor | None) -> Tensor:
+        """Latents (B, D) with the scaled auxiliary inputs beside them, (B, D + n_aux); steps (B, L, D) each so."""
         if not self.aux_mean.numel():
-            return vec
+            return latents
         if aux is None:
             raise ValueError(f"this head expects {self.aux_mean.numel()} auxiliary inputs")
-        return torch.cat([vec, (aux - self.aux_mean) / self.aux_std], dim=1)
+        scaled = (aux - self.aux_mean) / self.aux_std
+        if latents.ndim == 3:
+            scaled = scaled[:, None].expand(-1, latents.shape[1], -1)
+        return torch.cat([latents, scaled], dim=-1)
+
+
+class HeadInUnits(HeadWithAux):
+    """A head for numbers, whose network gives standard deviations from the mean of the training windows' numbers.
+
+    Both are kept with the weights.
+    """
+
+    target_mean: Tensor
+    target_std: Tensor
+
+    def __init__(self, n_aux: int) -> None:
+        super().__init__(n_aux)
+        self.register_buffer("target_mean", torch.zeros(()))
+        self.register_buffer("target_std", torch.ones(()))
+
+    def fit_target(self, target: Tensor) -> None:
+        """Take mean and deviation of the numbers of the training windows that are known, of any shape.
+
+        Raises
+        ------
+        DataError
+            None is known.
+        """
+        known = target[target.isfinite()].double()
+        if not len(known):
+            raise DataError(
+                "No training window has a number that could be learned", "data.target", "Check data.target and split"
+            )
+        std = known.std(correction=0)
+        self.target_mean.copy_(known.mean())
+        self.target_std.copy_(std if float(std) > 0 else torch.ones_like(std))
+
+    def in_units(self, scaled: Tensor) -> Tensor:
+        """Standard deviations from the mean as numbers in the target's unit."""
+        return scaled * self.target_std + self.target_mean
+
+    def in_deviations(self, numbers: Tensor) -> Tensor:
+        """Numbers in the target's unit as standard deviations from the mean."""
+        return (numbers - self.target_mean) / self.target_std
 
 
 def build_network(spec: NetworkSpec, in_dim: int, out_dim: int) -> nn.Module:
