@@ -191,7 +191,7 @@ def test_a_shipped_configuration_runs_in_short_form(
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("ptbxl_home")))
     elif name in ("mvcnet-eegmmidb", "mvcnet-smni"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("eeg_home")))
-    elif "collossl" in name or "physical-therapy" in name:
+    elif "collossl" in name or "physical-therapy" in name or "sp-sw-har" in name:
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("imu_home")))
     elif name.startswith("forecast-"):
         monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("series_home")))

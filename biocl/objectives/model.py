@@ -245,9 +245,15 @@ class Model(nn.Module):
         if self.momentum is not None:
             self.momentum.follow(self)
 
-    def fit_heads(self, **known: torch.Tensor | None) -> None:
+    def fit_heads(
+        self,
+        *,
+        aux: torch.Tensor | None = None,
+        target: torch.Tensor | None = None,
+        trace: torch.Tensor | None = None,
+    ) -> None:
         """Take from the training windows what heads scale by: see `biocl.objectives.heads.fit_heads`."""
-        fit_heads(self.heads, **known)
+        fit_heads(self.heads, aux=aux, target=target, trace=trace)
 
     def train(self, mode: bool = True) -> Model:
         """Training or evaluation mode; batch norms of the encoder that are frozen keep their statistics."""

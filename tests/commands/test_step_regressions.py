@@ -21,6 +21,8 @@ from biocl.commands.study import Fold, load_prediction
 from biocl.config import load_experiment
 from biocl.datasets.dataset import Entry
 from biocl.datasets.series import ETTH1
+from biocl.datasets.synthetic import synthetic_dataset
+from biocl.datasets.synthetic_spec import SyntheticSpec
 from biocl.errors import BioclError, DataError, UsageError
 from biocl.evaluation.protocol import FLOOR_MODE, PRETRAINED, UNTRAINED, Cell
 from biocl.evaluation.regression import own_metrics
@@ -307,3 +309,22 @@ def test_no_known_step_to_be_judged_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"No train window has a known effort \[cmH2O\]"):
         regression_tasks(experiment, cohort, [cohort.parts()])
     assert issubclass(DataError, BioclError)
+
+
+@pytest.mark.parametrize(
+    "encoder", ["{each: {name: tpn, widths: [4, 4, 6], kernels: [5, 5, 3]}, fusion: concat}", None]
+)
+def test_the_channel_of_one_device_is_told_from_each_and_from_all(tmp_path: Path, encoder: str | None) -> None:
+    cohort = synthetic_dataset(SyntheticSpec(kind="imu", n_patients=9, n_trials=2, n_samples=2))
+    path = build_store(cohort, None, tmp_path / "store", ConditioningSpec()).path
+    more = [
+        f"data={{store: {path}, target: {{kind: channel, name: wrist-gyr-z}}, input_scale: kind}}",
+        *SMALL[:-2], "terms=[{head: step-regression}]", "views={clean: []}",
+        "evaluate={labels: [all], modes: [joint, linear], devices: [each, all], bootstrap_draws: 20}",
+        *([] if encoder is None else [f"encoder={encoder}"]),
+    ]  # fmt: skip
+    evaluate(load_experiment(Path("demo"), more), None, tmp_path / "run")
+    rows = read_json(tmp_path / "run" / "results.json")["rows"]
+    assert {tuple(row["devices"]) for row in rows} == {("wrist",), ("ankle",), ("all",)}
+    assert {row["classes"][0] for row in rows} == {"wrist-gyr-z [deg/s]"}
+    assert all(np.isfinite(row["own_metrics"]["mae"]["value"]) for row in rows)
