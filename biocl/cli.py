@@ -289,6 +289,23 @@ def report(
     print(run(runs, out, show_patients=show_patients))
 
 
+def audit(
+    place: Annotated[Path, typer.Argument(help="A store, or a run folder.")],
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Of a store: a published split, a split file or a configuration; default: all."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for leakage of every kind; exit code 4 when there is any."""
+    from biocl.commands.audit import audit as run
+    from biocl.commands.audit import print_audit, refuse_leaks
+
+    found = run(place, split)
+    print_audit(found, as_json=as_json)
+    refuse_leaks(found)
+
+
 @config_app.command("list")
 def config_list(as_json: Json = False) -> None:
     """List the shipped configurations."""

@@ -119,6 +119,8 @@ class Recording:
         What its reader mended or left out (duplicate time stamps, a clock that drifts …), a sentence each.
     file_units : mapping of str to str
         The file's units, by channel name, where its reader has converted the values.
+    about : tuple of str
+        What the file's header says of the person, line by line. A store keeps it as hashes, for the audit alone.
     """
 
     name: str
@@ -133,6 +135,7 @@ class Recording:
     source: str = ""
     notes: tuple[str, ...] = ()
     file_units: Mapping[str, str] = field(default_factory=dict)
+    about: tuple[str, ...] = ()
 
     @classmethod
     def from_array(

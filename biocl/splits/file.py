@@ -65,8 +65,8 @@ def read_splits(path: Path) -> list[Split]:
     return splits_from_json(read_json(path), path)
 
 
-def splits_from_json(value: Mapping[str, Any], where: str | Path) -> list[Split]:
-    """The folds in the content of a split file; `where` is named in errors."""
+def splits_from_json(value: Mapping[str, Any], where: str | Path, kind: type[Split] = Split) -> list[Split]:
+    """The folds in the content of a split file; `where` is named in errors, `kind` says what is checked of them."""
     try:
         content = SplitFile.model_validate(dict(value) if isinstance(value, Mapping) else value)
     except ValidationError as error:
@@ -79,7 +79,7 @@ def splits_from_json(value: Mapping[str, Any], where: str | Path) -> list[Split]
                 "Remove one of them",
             )
     try:
-        return [split_of(content, fold, number) for number, fold in enumerate(content.folds)]
+        return [split_of(content, fold, number, kind) for number, fold in enumerate(content.folds)]
     except BioclError as error:
         raise type(error)(error.what, f"{where}, {error.where}", error.fix) from error
 
@@ -89,13 +89,13 @@ def same_fold(one: FoldFile, other: FoldFile) -> bool:
     return one.model_copy(update={"fold": 0}) == other.model_copy(update={"fold": 0})
 
 
-def split_of(content: SplitFile, fold: FoldFile, number: int) -> Split:
+def split_of(content: SplitFile, fold: FoldFile, number: int, kind: type[Split] = Split) -> Split:
     """The split of one fold of a file."""
     for part, recordings in fold.intervals.items():
         for recording, intervals in recordings.items():
             if any(len(interval) != 2 for interval in intervals):
                 raise UsageError(f"An interval of recording {recording!r} in {part} is not [start, stop]", content.name)
-    return Split(
+    return kind(
         name=content.name,
         scope=content.scope,
         parts={part: tuple(getattr(fold, part)) for part in PARTS},

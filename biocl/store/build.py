@@ -228,6 +228,8 @@ def write_tables(
         "classes": list(dataset.classes),
         "splits": {**dataset.splits, **(dataset.splits_of(entries) if dataset.splits_of else {})},
         "defaults": dict(dataset.defaults),
+        # Not part of the content's hash: a run reads nothing of it.
+        "about": [[list(line) for line in recording.about] for recording in converted],
         "recordings": {
             "name": [entry.name for entry in entries],
             "patient": [entry.patient for entry in entries],

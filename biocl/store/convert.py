@@ -15,6 +15,7 @@ from biocl.signals.checks import RunningStatistics, check_recording, refuse, uni
 from biocl.signals.conditioning import condition
 from biocl.signals.recording import Channel, Events, Recording
 from biocl.signals.spec import ConditioningSpec
+from biocl.store.people import hashed_words
 from biocl.store.store import EVENT, hash_events
 
 # float32 values in a block: the memory of a build does not grow with the recordings.
@@ -43,6 +44,7 @@ class Converted:
     events: CodedEvents
     labels: dict[str, str]
     notes: tuple[str, ...]
+    about: tuple[tuple[str, ...], ...]  # hashed words of what the file's header says of the person
 
 
 def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file: BinaryIO) -> Converted:
@@ -89,6 +91,7 @@ def convert(dataset: Dataset, entry: Entry, conditioning: ConditioningSpec, file
         events=coded(events),
         labels={**entry.labels, **recording.labels},
         notes=(*entry.notes, *recording.notes, *unit_doubts(recording, running, stated)),
+        about=hashed_words(dataset.name, dataset.version, source.about),
     )
 
 

@@ -187,6 +187,11 @@ class Store:
         """What the readers mended or left out, a tuple of sentences for each recording."""
         return tuple(tuple(sentences) for sentences in self.meta["recordings"]["notes"])
 
+    @property
+    def about(self) -> list[list[list[str]]]:
+        """Hashed words of each line of every recording's header (`biocl.store.people`); an old store has none."""
+        return list(self.meta.get("about", []))
+
     @cached_property
     def recordings(self) -> tuple[StoredRecording, ...]:
         """The recordings as objects; for many of them, `numbers` is faster."""

@@ -53,6 +53,7 @@ class EdfHeader:
     record_s: float
     signals: tuple[EdfSignal, ...]
     notes: tuple[str, ...] = ()
+    patient: str = ""  # the field "local patient identification"
 
     @property
     def sample_bytes(self) -> int:
@@ -98,7 +99,7 @@ def read_header(path: Path) -> EdfHeader:
         columns = [[file.read(width) for _ in range(n_signals)] for width in FIELDS]
     record_s = number(path, head[244:252], "the length of a data record")
     signals, notes = parse_signals(path, columns, kind)
-    header = EdfHeader(path, kind, text(head[192:236]), 0, record_s, signals, notes)
+    header = EdfHeader(path, kind, text(head[192:236]), 0, record_s, signals, notes, text(head[8:88]))
     if not any(not signal.is_annotation for signal in signals):
         raise DataError("This file holds annotations and no signals", path, "Give the file that holds the signals")
     if record_s <= 0:

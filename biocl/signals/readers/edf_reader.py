@@ -97,6 +97,7 @@ def read_edf(
         events=Events.join(events, *(triggers(header, layout, s) for s in header.signals if s.is_trigger)),
         labels=dict(labels or {}),
         source=str(path),
+        about=(header.patient,) if header.patient else (),
         file_units={name: unit_name(signal.unit) for name, signal in zip(names, signals, strict=True)},
         notes=(*header.notes, *renamed, *rate_notes(header, signals, names), *gap_notes, *event_notes),
     )

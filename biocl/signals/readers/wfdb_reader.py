@@ -95,6 +95,7 @@ def read_wfdb(
         else read_events(record_path.parent / f"{record_path.name}.{annotator}", sfreq, n_times / sfreq),
         labels=dict(labels or {}),
         source=str(record_path),
+        about=tuple(line.strip() for line in header.comments or ()),
     )
 
 
