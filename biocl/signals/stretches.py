@@ -8,12 +8,14 @@
 
 Two kinds of marks. *Exact* ones are made from the bits of neighbouring samples: a copy shares all of them, and hardly
 anything else does. *Rough* ones are the distances between the largest slopes, which survive noise, another scale and
-resampling; signals of great regularity share some of them, which is why the stretch must then be long and alike.
+resampling; of seven neighbours any two may be missing in a copy. Signals of great regularity share some of these marks,
+which is why the stretch must then be long and alike.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +24,11 @@ Marks = tuple[NDArray[np.uint64], NDArray[np.int64]]
 """Numbers made from the signal, and at which time steps."""
 
 EXACT_STEPS, EXACT_EVERY = 32, 16
-ROUGH_INTERVALS, ROUGH_STEP = 4, 3
+ROUGH_NEIGHBOURS, ROUGH_KEPT, ROUGH_STEP = 6, 4, 3
 PEAK_EVERY_S, PEAK_QUANTILE = 0.15, 0.97
 BLOCK_S, SHORTEST_BLOCK = 0.125, 16
-ALIKE = 0.95
+ALIKE, ALIKE_SHARE = 0.95, 0.4
+NEIGHBOURS = (0, -1, 1, -2, 2)
 SHORTEST_EXACT_BLOCKS, SHORTEST_ROUGH_S = 6, 5.0
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -60,7 +63,7 @@ def exact_marks(channel: NDArray[np.float32]) -> Marks:
 
 
 def rough_marks(channel: NDArray[np.float32], sfreq: float) -> Marks:
-    """Marks at the largest slopes, each from the distances to the next `ROUGH_INTERVALS` of them."""
+    """Marks at the largest slopes, each from the distances to `ROUGH_KEPT` of the next `ROUGH_NEIGHBOURS` of them."""
     from scipy.signal import find_peaks
 
     filled = np.where(np.isfinite(channel), channel, 0).astype(np.float64)
@@ -69,14 +72,18 @@ def rough_marks(channel: NDArray[np.float32], sfreq: float) -> Marks:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
     apart = max(2, round(PEAK_EVERY_S * sfreq))
     peaks, _ = find_peaks(slope, height=np.quantile(slope, PEAK_QUANTILE), distance=apart)
-    gaps = np.diff(peaks)
-    n = len(gaps) - ROUGH_INTERVALS + 1
+    n = len(peaks) - ROUGH_NEIGHBOURS
     if n < 1:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
-    number = np.ones(n, np.uint64)
-    for step in range(ROUGH_INTERVALS):
-        number = number * FACTOR + (gaps[step : step + n] // ROUGH_STEP).astype(np.uint64)
-    return number, peaks[:n].astype(np.int64)
+    numbers = []
+    for chosen in combinations(range(1, ROUGH_NEIGHBOURS + 1), ROUGH_KEPT):
+        number, last = np.ones(n, np.uint64), peaks[:n]
+        for step in chosen:
+            following = peaks[step : step + n]
+            number = number * FACTOR + ((following - last) // ROUGH_STEP).astype(np.uint64)
+            last = following
+        numbers.append(number)
+    return np.concatenate(numbers), np.tile(peaks[:n].astype(np.int64), len(numbers))
 
 
 @dataclass(frozen=True)
@@ -105,11 +112,29 @@ def same_stretch(
     exact : bool
         Whether the offset comes from exact marks: then less than a second is enough, and else five.
     """
-    tried = [
-        at_offset(one, other, offset + shift, sfreq, exact=exact) for shift in ((0,) if exact else (0, -1, 1, -2, 2))
-    ]
+    shifts = NEIGHBOURS[:1] if exact else NEIGHBOURS
+    tried = [at_offset(one, other, offset + shift, sfreq, exact=exact) for shift in shifts]
     found = [stretch for stretch in tried if stretch is not None]
     return max(found, key=lambda stretch: (stretch.n_times, stretch.r)) if found else None
+
+
+def looks_alike(one: NDArray[np.floating], other: NDArray[np.floating], offset: int, at: int, sfreq: float) -> bool:
+    """Whether most of a second or two around step `at` of `one` is alike in `other`: a quick look before a long one."""
+    block = max(SHORTEST_BLOCK, round(BLOCK_S * sfreq))
+    reach = SHORTEST_EXACT_BLOCKS * block
+    for shift in NEIGHBOURS:
+        first = max(0, at - reach, offset + shift)
+        n_blocks = (min(at + reach, len(one), len(other) + offset + shift) - first) // block
+        if n_blocks < SHORTEST_EXACT_BLOCKS // 2:
+            continue
+        second = first - offset - shift
+        a, b = (
+            np.nan_to_num(x[start : start + n_blocks * block]).astype(np.float64).reshape(n_blocks, block, -1)
+            for x, start in ((one, first), (other, second))
+        )
+        if (correlation(a, b) >= ALIKE).mean() >= ALIKE_SHARE:
+            return True
+    return False
 
 
 def at_offset(
@@ -125,7 +150,8 @@ def at_offset(
         return None
     a, b = (np.nan_to_num(x[s : s + n_blocks * block]).astype(np.float64) for x, s in ((one, first), (other, second)))
     a, b = (x.reshape(n_blocks, block, -1) for x in (a, b))
-    alike = correlation(a, b) >= ALIKE
+    # Most of five neighbouring blocks: one in which nothing happens but noise does not end a copy.
+    alike = np.convolve(correlation(a, b) >= ALIKE, np.ones(5), mode="same") >= 3
     edges = np.flatnonzero(np.diff(alike, prepend=False, append=False)).reshape(-1, 2)
     if not len(edges):
         return None
@@ -133,6 +159,8 @@ def at_offset(
     if stop - start < needed:
         return None
     r = float(correlation(a[start:stop].reshape(1, -1, a.shape[2]), b[start:stop].reshape(1, -1, b.shape[2]))[0])
+    if r < ALIKE:
+        return None
     return Stretch(first + int(start) * block, second + int(start) * block, int(stop - start) * block, r)
 
 

@@ -133,7 +133,7 @@ def meeting(split: Split, table: WindowTable, rows: Rows, one: str, other: str, 
     others = np.zeros(len(table), np.bool_)
     others[rows[other]] = True
     start, stop = extents(table, one, split.scope)
-    mine = start - gap, stop + gap
+    mine = np.maximum(start - gap, 0), stop + gap
     return overlapping(table.recording, mine, extents(table, other, split.scope), others)[rows[one]]
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biocl.signals.stretches import Marks, Stretch, exact_marks, rough_marks, same_stretch, varying_channel
+from biocl.signals.stretches import (
+    Marks,
+    Stretch,
+    exact_marks,
+    looks_alike,
+    rough_marks,
+    same_stretch,
+    varying_channel,
+)
 from biocl.store.store import Store
 
-FEWEST_VOTES = {True: 3, False: 4}
+FEWEST_VOTES = 3
 MOST_SHARING = 12
 """A mark that more places than this have says nothing."""
 MOST_LOOKED_AT = 2000
@@ -35,33 +42,40 @@ def duplicates(store: Store) -> list[Duplicate]:
     """
     found: dict[tuple[int, int], Duplicate] = {}
     for exact in (True, False):
-        for one, other, offset in candidates(store, exact=exact):
-            if (one, other) in found:
+        for seen in candidates(store, exact=exact):
+            pair = seen.one, seen.other
+            if pair in found:
                 continue
-            stretch = same_stretch(store.signal(one), store.signal(other), offset, store.sfreq, exact=exact)
-            if stretch is not None:
-                found[one, other] = Duplicate(one, other, stretch, exact)
+            one, other = store.signal(seen.one), store.signal(seen.other)
+            if looks_alike(one, other, seen.offset, seen.at, store.sfreq):
+                stretch = same_stretch(one, other, seen.offset, store.sfreq, exact=exact)
+                if stretch is not None:
+                    found[pair] = Duplicate(*pair, stretch, exact)
     return [found[pair] for pair in sorted(found)]
 
 
-def candidates(store: Store, *, exact: bool) -> Iterator[tuple[int, int, int]]:
-    """Pairs of recordings with an offset that several marks vote for, those with most votes first."""
+@dataclass(frozen=True)
+class Candidate:
+    """Two recordings, how many places vote for an offset between them, and the middle one of these places in `one`."""
+
+    one: int
+    other: int
+    offset: int
+    at: int
+    votes: int
+
+
+def candidates(store: Store, *, exact: bool) -> list[Candidate]:
+    """Pairs of recordings with an offset that several places vote for, those with most votes first."""
     marks: list[Marks] = []
     for number in range(len(store)):
         channel = varying_channel(np.asarray(store.signal(number)))
         marks.append(exact_marks(channel) if exact else rough_marks(channel, store.sfreq))
-    votes = votes_of(marks, tolerance=1 if exact else 3)
-    few = FEWEST_VOTES[exact]
-    for one, other, offset, count in votes[:MOST_LOOKED_AT]:
-        if count >= few:
-            yield one, other, offset
+    return [candidate for candidate in votes_of(marks, tolerance=1 if exact else 3) if candidate.votes >= FEWEST_VOTES]
 
 
-def votes_of(marks: list[Marks], *, tolerance: int) -> list[tuple[int, int, int, int]]:
-    """``(one, other, offset, votes)`` of pairs of recordings that share marks, most votes first.
-
-    Offsets are counted in bins of `tolerance` steps; the offset is the mean of the votes.
-    """
+def votes_of(marks: list[Marks], *, tolerance: int) -> list[Candidate]:
+    """Pairs of recordings that share marks, those with most votes first; offsets are in bins of `tolerance` steps."""
     if not marks:
         return []
     number = np.concatenate([own for own, _ in marks])
@@ -83,12 +97,19 @@ def votes_of(marks: list[Marks], *, tolerance: int) -> list[tuple[int, int, int,
         right = left + apart
         other = recording[left] != recording[right]
         left, right = left[other], right[other]
-        pairs.append(np.stack([recording[left], recording[right], at[left] - at[right]], axis=1))
+        pairs.append(np.stack([recording[left], recording[right], at[left] - at[right], at[left]], axis=1))
     if not pairs:
         return []
     every = np.concatenate(pairs)
-    binned = np.column_stack([every[:, :2], every[:, 2] // tolerance])
-    keys, inverse, count = np.unique(binned, axis=0, return_inverse=True, return_counts=True)
-    offset = np.rint(np.bincount(inverse.ravel(), every[:, 2]) / count).astype(np.int64)
+    if not len(every):
+        return []
+    # A place votes once for a pair and an offset, whatever the number of its marks; sorted, so that one is the middle.
+    binned = np.unique(np.column_stack([every[:, :2], every[:, 2] // tolerance, every[:, 3]]), axis=0)
+    first = np.flatnonzero(np.append(True, (binned[1:, :3] != binned[:-1, :3]).any(axis=1)))
+    count = np.diff(np.append(first, len(binned)))
     best = np.argsort(-count, kind="stable")[:MOST_LOOKED_AT]
-    return [(int(keys[k, 0]), int(keys[k, 1]), int(offset[k]), int(count[k])) for k in best]
+    found = binned[first[best] + count[best] // 2]
+    return [
+        Candidate(int(one), int(other), int(offset) * tolerance + tolerance // 2, int(at), int(n))
+        for (one, other, offset, at), n in zip(found, count[best], strict=True)
+    ]

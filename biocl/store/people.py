@@ -96,11 +96,20 @@ def lines_of(store: Store) -> dict[str, set[tuple[str, Line]]]:
 
 
 def bits_of(title: str, line: Sequence[str], words: dict[tuple[str, int], Counter[str]], n_patients: int) -> float:
-    """How surprising it is that two patients share a line, in bits."""
+    """How surprising it is that two patients share a line, in bits.
+
+    Of a word, how rare it is among the other patients, or how rare it is that any two of them share a word in its place
+    (where every one is another, as codes are): what says more.
+    """
     numbers = prose = 0.0
     for place, word in enumerate(line):
-        others = max(0, words[title, place][word] - 2)
-        bits = -math.log2(min(1.0, (others + 0.5) / max(1, n_patients - 2)))
+        counts = words[title, place]
+        others = max(0, counts[word] - 2)
+        equal = sum(n * (n - 1) // 2 for n in counts.values()) - counts[word] * (counts[word] - 1) // 2
+        equal += others * (others - 1) // 2
+        rest = max(1, n_patients - 2)
+        rate = min((others + 0.5) / rest, (equal + 0.5) / max(1, rest * (rest - 1) // 2))
+        bits = -math.log2(min(1.0, rate))
         if word.startswith(NUMBER):
             numbers += bits
         else:
