@@ -289,6 +289,7 @@ def report(
     print(run(runs, out, show_patients=show_patients))
 
 
+@app.command()
 def audit(
     place: Annotated[Path, typer.Argument(help="A store, or a run folder.")],
     split: Annotated[

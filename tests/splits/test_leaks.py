@@ -1,4 +1,4 @@
-"""What a split lets through: patients in two parts, windows that overlap or touch, classes that coincide with a site."""
+"""What a split lets through: patients in two parts, windows that overlap or touch, classes that go with a site."""
 
 from __future__ import annotations
 
