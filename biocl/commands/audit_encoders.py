@@ -26,6 +26,7 @@ from biocl.training.fitted import Fitted
 
 CLOSE = 1e-6
 MOST_PROBE_ROWS = 20_000
+SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,8 @@ def fitted_check(run: Run, encoders: list[Encoder]) -> Check:
     if run.kind == "finetune" and (run.path / "classifier").is_dir():
         found += refitted(run, load_fitted(run.path / "classifier"), f"classifier of run {run.path.name}", said)
         found += probe_findings(run, encoders, said)
-    looked_at = "; ".join(dict.fromkeys(said))
+    apart = list(dict.fromkeys(said))
+    looked_at = "; ".join(apart[:SHOWN]) + (f"; and {len(apart) - SHOWN} more" if len(apart) > SHOWN else "")
     return Check(name, looked_at or "checkpoints", merged(found), "" if said else "no checkpoint is there")
 
 
