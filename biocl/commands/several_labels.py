@@ -207,7 +207,9 @@ def tabulate_found(
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows and differences of predictions (n_draws * n_repeats, n_test, n_labels) by row."""
     n_repeats = len(test.fold)
-    resampled = {row: resample_labels(test.y, said, test.unit, n_draws=n_draws) for row, said in found.items()}
+    resampled = {
+        row: resample_labels(test.y, ranked(row[3], said), test.unit, n_draws=n_draws) for row, said in found.items()
+    }
     rows = [
         {
             "classes": list(row[0]),
@@ -243,6 +245,15 @@ def tabulate_found(
         for first, second in compared(list(found), experiment.variants)
     ]
     return {"rows": rows, "differences": differences}
+
+
+def ranked(arm: str, said: np.ndarray) -> np.ndarray:
+    """By what windows are ranked: by nothing where each fold has one score for all.
+
+    Whoever is left out of the training of a fold lowers the shares of the own labels there, so that over several folds
+    shares would rank windows by the labels that are to be told, the wrong way around.
+    """
+    return np.zeros_like(said) if arm == SHARES else said
 
 
 def named(metric: str, names: Sequence[str]) -> str:
@@ -302,7 +313,12 @@ def format_labels(rows: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str
 def header_of_labels(row: Mapping[str, Any]) -> str:
     """What stands over a table: the labels, who is tested, what intervals are over."""
     n, unit, part = row["n_test_patients"], row["unit"], PARTS[row["part"]]
-    folds = f"; over the windows of all {row['n_folds']} folds together" if row["n_folds"] > 1 else ""
+    folds = (
+        f"; over the windows of all {row['n_folds']} folds together: scores of different models are put side by side, "
+        "which lowers areas where a fold leaves out few patients"
+        if row["n_folds"] > 1
+        else ""
+    )
     return (
         f"labels {', '.join(row['classes'])}, {n} {part} patient{'s' * (n != 1)}, {row['n_test_windows']} windows; "
         f"[{row['metrics']['macro_auroc']['level']:.0%} bootstrap interval over {unit}]; areas over windows{folds}"

@@ -225,6 +225,17 @@ def test_labels_of_those_who_are_judged_change_no_prediction(judged: Path, store
         np.testing.assert_array_equal(first, second)
 
 
+def test_shares_rank_nobody_over_folds_that_leave_out_others(store: Path, tmp_path: Path) -> None:
+    """Who has a label lowers its share among all others: put side by side, shares would rank by what is to be told."""
+    keys = ["split={kind: leave-one-out, validation: 0.2}", "evaluate.labels=[all]", "evaluate.modes=[linear]"]
+    text = evaluate(experiment_of(store, *keys, "variants={}"), None, tmp_path / "run")
+    rows = {row["arm"]: row["metrics"] for row in read_json(tmp_path / "run" / "results.json")["rows"]}
+    for name in ("macro_auroc", "auroc loud", "auroc fast"):
+        assert rows[SHARES][name]["value"] == 0.5
+    assert rows[SHARES]["macro_auprc"]["value"] == 0.5  # half of the patients have either label
+    assert "scores of different models are put side by side" in text
+
+
 def test_a_label_of_one_side_has_its_share(tmp_path: Path) -> None:
     fold = fold_of(experiment_of(make_store(tmp_path / "s")))
     labels = fold.windows.table.labels
