@@ -167,6 +167,8 @@ def shrunk(whole: Experiment) -> list[str]:
         few += [f"data.windows={FEWER_WINDOWS[whole.data.dataset]}", "evaluate.devices=[all]"]
         if whole.data.horizon_s is not None:
             few += [f"data.windows.horizon_s={whole.data.horizon_s}"]
+        if whole.data.windows is not None and whole.data.windows.keep_unlabelled:
+            few += ["data.windows.keep_unlabelled=true"]
     if whole.data.dataset == "mitdb" and whole.data.resample_hz is not None:
         few += ["data.resample_hz=125"]  # of the prepared minutes
     if whole.data.dataset == "synthetic-mi":
