@@ -253,7 +253,8 @@ def test_a_view_that_hides_or_disturbs_is_taken(step: str) -> None:
 
 
 def test_an_unknown_head_is_told_of_those_there_are() -> None:
-    with pytest.raises(ValidationError, match="classification, multi-label, forecasting, regression, reconstruction"):
+    known = "classification, multi-label, forecasting, regression, step-regression, reconstruction"
+    with pytest.raises(ValidationError, match=known):
         TypeAdapter(Term).validate_python({"head": "forcasting"})
 
 
