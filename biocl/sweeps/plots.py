@@ -12,7 +12,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from biocl.files import write_bytes
 from biocl.sweeps.results import counted, default_trial, front, importances, is_feasible, ranked, score
-from biocl.sweeps.space import stored
 from biocl.sweeps.spec import ChoiceParameter, ParameterSpec, SweepSpec
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def draw_slice(
     axes.set_title(parameter.label or key, fontsize=9)
     places: dict[Any, int] = {}
     if isinstance(parameter, ChoiceParameter):
-        places = {stored(value): place for place, value in enumerate(parameter.choice)}
+        places = {name: place for place, name in enumerate(parameter.options)}
         labels = [shortened(str(value)) for value in places]
         axes.set_xticks(range(len(labels)), labels, fontsize=7, rotation=20 if max(map(len, labels)) > 8 else 0)
         axes.set_xlim(-0.5, len(labels) - 0.5)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from biocl.errors import UsageError
-from biocl.files import canonical_json
 from biocl.sweeps.spec import ChoiceParameter, FloatParameter, IntParameter, ParameterSpec
 
 if TYPE_CHECKING:
@@ -93,16 +92,9 @@ def part_of(node: Any, path: str) -> Any:
     return node
 
 
-def stored(value: Any) -> Any:
-    """A value as storages keep it: pieces of YAML become text."""
-    return canonical_json(value) if isinstance(value, list | dict) else value
-
-
 def restored(value: Any, parameter: ParameterSpec) -> Any:
-    """The inverse of `stored` for a value of this parameter."""
-    if isinstance(parameter, ChoiceParameter):
-        return next(one for one in parameter.choice if stored(one) == value and type(stored(one)) is type(value))
-    return value
+    """What a storage's value means in the configuration."""
+    return parameter.options[value] if isinstance(parameter, ChoiceParameter) else value
 
 
 def with_also(key: str, value: Any, space: Space) -> Changes:
@@ -122,7 +114,7 @@ def suggest(trial: Trial, space: Space) -> Changes:
 def drawn(trial: Trial, key: str, parameter: ParameterSpec) -> Any:
     """One parameter as storages keep it."""
     if isinstance(parameter, ChoiceParameter):
-        return trial.suggest_categorical(key, [stored(value) for value in parameter.choice])
+        return trial.suggest_categorical(key, list(parameter.options))
     if isinstance(parameter, FloatParameter):
         return trial.suggest_float(key, *parameter.float_, log=parameter.log, step=parameter.step)
     return trial.suggest_int(key, *parameter.int_, log=parameter.log, step=parameter.step or 1)
@@ -140,7 +132,7 @@ def changes_of(params: Mapping[str, Any], space: Space) -> Changes:
 def ends(parameter: ParameterSpec) -> list[Any]:
     """Each choice, or both ends."""
     if isinstance(parameter, ChoiceParameter):
-        return list(parameter.choice)
+        return list(parameter.options.values())
     return list(parameter.float_ if isinstance(parameter, FloatParameter) else parameter.int_)
 
 
@@ -203,7 +195,7 @@ def holding(key: str, value: Any, space: Space, order: list[str]) -> Changes:
 def candidates(parameter: ParameterSpec, allowed: list[Any]) -> list[Any]:
     """Values of a parameter that a condition may ask for."""
     if isinstance(parameter, ChoiceParameter):
-        return list(parameter.choice)
+        return list(parameter.options.values())
     low, high = ends(parameter)
     return [value for value in allowed if isinstance(value, int | float) and low <= value <= high]
 
@@ -228,7 +220,7 @@ def own_params(space: Space, at: Mapping[str, Any], choices: Mapping[str, list[A
         seen[key] = value
         if isinstance(parameter, ChoiceParameter):
             if value in choices[key]:
-                found[key] = stored(parameter.choice[choices[key].index(value)])
+                found[key] = list(parameter.options)[choices[key].index(value)]
         elif holds(parameter, value):
             found[key] = value
     return found

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, mod
 
 from biocl.errors import UsageError
 from biocl.evaluation.labels import parse_labels
+from biocl.files import canonical_json
 from biocl.spec import Spec
 
 Count = Annotated[int, Field(ge=1)]
@@ -67,16 +68,25 @@ class IntParameter(Parameter):
 class ChoiceParameter(Parameter):
     """One of several values."""
 
-    choice: Annotated[list[Any], Field(min_length=2)]
-    """The values, which may be whole pieces of YAML: [{name: tcn}, {name: resnet1d}]."""
+    choice: Annotated[list[Any], Field(min_length=2)] | Annotated[dict[str, Any], Field(min_length=2)]
+    """The values, which may be whole pieces of YAML: [4, 8], or with names for tables and plots
+    {small: {name: tcn, depth: 2}, large: {name: tcn, depth: 6}}."""
 
-    @field_validator("choice")
-    @classmethod
-    def _no_value_twice(cls, choice: list[Any]) -> list[Any]:
-        for number, value in enumerate(choice):
-            if value in choice[:number]:
-                raise ValueError(f"names {value!r} twice")
-        return choice
+    @model_validator(mode="after")
+    def _no_value_twice(self) -> ChoiceParameter:
+        values = list(self.options.values())
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                raise ValueError(f"choice names {value!r} twice")
+        return self
+
+    @property
+    def options(self) -> dict[Any, Any]:
+        """The values by what storages, tables and plots call them: their names, themselves, or pieces of YAML as
+        text."""
+        if isinstance(self.choice, dict):
+            return self.choice
+        return {canonical_json(one) if isinstance(one, list | dict) else one: one for one in self.choice}
 
 
 def check_ends(ends: list[Any], log: bool, step: float | None) -> None:

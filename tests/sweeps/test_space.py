@@ -9,7 +9,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from biocl.errors import UsageError
-from biocl.sweeps.space import changes_of, corners, drawing_order, own_params, stored, suggest
+from biocl.files import canonical_json
+from biocl.sweeps.space import changes_of, corners, drawing_order, own_params, suggest
 from biocl.sweeps.spec import ParameterSpec, SweepSpec
 
 
@@ -69,14 +70,25 @@ def test_a_condition_that_never_holds_is_refused(parameters: dict[str, Any], sai
     assert "\n" not in refusal.value.paragraph()
 
 
+def test_choices_may_have_names() -> None:
+    named = space(encoder={"choice": {"small": ENCODERS[0], "other": ENCODERS[1]}})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(8):
+        trial = study.ask()
+        changes = suggest(trial, named)
+        assert changes["encoder"] == {"small": ENCODERS[0], "other": ENCODERS[1]}[trial.params["encoder"]]
+        assert changes_of(trial.params, named) == changes
+    assert own_params(named, {"encoder": ENCODERS[1]}, {"encoder": ENCODERS}) == {"encoder": "other"}
+
+
 def test_corners_hold_every_end_with_what_it_needs() -> None:
     found = list(corners(NESTED))
-    ends = {(key, stored(value)) for key, value, _ in found}
+    ends = {(key, canonical_json(value)) for key, value, _ in found}
     assert ends == {
-        *(("encoder", stored(one)) for one in ENCODERS),
-        *(("encoder.depth", depth) for depth in (2, 6)),
-        *(("train.lr", lr) for lr in (1e-4, 1e-1)),
-        *(("terms.0.weight", weight) for weight in (0.0, 1.0)),
+        *(("encoder", canonical_json(one)) for one in ENCODERS),
+        *(("encoder.depth", canonical_json(depth)) for depth in (2, 6)),
+        *(("train.lr", canonical_json(lr)) for lr in (1e-4, 1e-1)),
+        *(("terms.0.weight", canonical_json(weight)) for weight in (0.0, 1.0)),
     }
     for key, value, changes in found:
         assert changes[key] == value
@@ -96,12 +108,12 @@ def test_the_configuration_as_it_stands_as_parameters() -> None:
     at = {"encoder": choices["encoder"][0], "encoder.depth": 5, "train.lr": 2.0, "terms.0.weight": 0.25}
     # The learning rate lies outside the space, so the sampler is not told of it.
     assert own_params(NESTED, at, choices) == {
-        "encoder": stored(ENCODERS[0]),
+        "encoder": canonical_json(ENCODERS[0]),
         "encoder.depth": 5,
         "terms.0.weight": 0.25,
     }
     assert own_params(NESTED, {**at, "encoder": choices["encoder"][1]}, choices) == {
-        "encoder": stored(ENCODERS[1]),
+        "encoder": canonical_json(ENCODERS[1]),
         "terms.0.weight": 0.25,
     }
     stepped = space(a={"int": [2, 8], "step": 3}, b={"float": [0.1, 0.7], "step": 0.2})
@@ -120,7 +132,9 @@ SWEEP: dict[str, Any] = {"space": {"train.lr": {"float": [1e-4, 1e-1], "log": Tr
         ({"space": {"a": {"float": [1.0, 0.0]}}}, "the lower end comes first"),
         ({"space": {"a": {"float": [0.0, 1.0], "log": True}}}, "log needs a lower end above 0"),
         ({"space": {"a": {"int": [1, 8], "log": True, "step": 2}}}, "log and step exclude each other"),
-        ({"space": {"a": {"choice": [1, 2, True]}}}, "names True twice"),
+        ({"space": {"a": {"choice": [1, 2, True]}}}, "choice names True twice"),
+        ({"space": {"a": {"choice": {"one": 1, "same": 1}}}}, "choice names 1 twice"),
+        ({"space": {"a": {"choice": [1]}}}, "at least 2 items"),
         ({"space": {"a": {"int": [1, 2], "also": ["b"]}, "b": {"int": [1, 2]}}}, "space sets b twice"),
         ({"space": {"a": {"int": [1, 2], "label": "b"}, "b": {"int": [1, 2]}}}, "two parameters by one label"),
         ({"objectives": ["parameters"]}, "begins with score"),
