@@ -17,6 +17,7 @@ from biocl.commands.forecasts import open_span, spans_of
 from biocl.commands.prepare import prepare
 from biocl.commands.pretrain import pretrain
 from biocl.commands.setup import build_model
+from biocl.commands.sweep import sweep
 from biocl.config import find_config, load_data, load_experiment, shipped_configs, walk_keys
 from biocl.datasets.registry import dataset_names, find_dataset
 from biocl.errors import UsageError
@@ -219,6 +220,22 @@ def test_a_shipped_configuration_runs_in_short_form(
         return
     assert rows >= {("linear", "pretrained"), ("linear", "untrained"), *(("linear", name) for name in whole.variants)}
     assert (("joint", "pretrained") in rows) == whole.has_head
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(shipped_configs()) if name.startswith("sweep-")])
+def test_a_shipped_sweep_runs_in_short_form(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "mitdb" in name:
+        monkeypatch.setenv("BIOCL_HOME", str(request.getfixturevalue("mitdb_home")))
+    experiment = load_experiment(Path(name), [*shrunk(load_experiment(Path(name))), "train.steps=3"])
+    assert experiment.sweep is not None
+    sweep(experiment, tmp_path / "sweep", trials=3)
+    results = read_json(tmp_path / "sweep" / "results.json")
+    assert results["counted"] == 3
+    assert all(set(trial["parameters"]) <= set(experiment.sweep.space) for trial in results["trials"])
+    assert set(results["trials"][1]["parameters"]) == set(experiment.sweep.space)
+    pretrain(load_experiment(tmp_path / "sweep" / "best.yaml"), tmp_path / "best")
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(shipped_configs()) if name.startswith("forecast-")])

@@ -189,7 +189,7 @@ def open_worker(
     plan: Plan, base: Mapping[str, Any], storage: str | None, run: Path, device: str
 ) -> tuple[Study, Objective]:
     """Study and objective, in a worker process."""
-    return join_study(plan, open_storage(storage, run)), TrialsOf(base, plan.spec, resolve_device(device))
+    return join_study(plan, open_storage(storage, run, patient=True)), TrialsOf(base, plan.spec, resolve_device(device))
 
 
 def plan_of(experiment: Experiment, cohort: SealedCohort, choices: Mapping[str, list[Any]]) -> Plan:

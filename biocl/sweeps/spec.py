@@ -74,7 +74,7 @@ class ChoiceParameter(Parameter):
 
     @model_validator(mode="after")
     def _no_value_twice(self) -> ChoiceParameter:
-        values = list(self.options.values())
+        values = list(self.choice.values()) if isinstance(self.choice, dict) else self.choice
         for number, value in enumerate(values):
             if value in values[:number]:
                 raise ValueError(f"choice names {value!r} twice")

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -20,6 +20,8 @@ from biocl.errors import DataError, UsageError
 from biocl.files import disk_errors
 from biocl.training.run import redacted
 
+Result = TypeVar("Result")
+
 PATIENCE_S = 600.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 LOCK_LEFT_S = 10
@@ -27,7 +29,7 @@ LOCK_LEFT_S = 10
 JOURNAL = "study.journal"
 
 
-def open_storage(url: str | None, out: Path) -> BaseStorage:
+def open_storage(url: str | None, out: Path, *, patient: bool = False) -> BaseStorage:
     """Open what ``--storage`` names.
 
     Parameters
@@ -37,6 +39,8 @@ def open_storage(url: str | None, out: Path) -> BaseStorage:
         run folder.
     out : Path
         The run folder.
+    patient : bool
+        Wait for a server that is away, since it was there before.
 
     Raises
     ------
@@ -51,8 +55,12 @@ def open_storage(url: str | None, out: Path) -> BaseStorage:
             lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_LEFT_S)
             return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+    def connected() -> PatientStorage:
+        return PatientStorage(with_driver(url), engine_kwargs=engine_arguments(url))
+
     try:
-        return optuna.storages.get_storage(PatientStorage(with_driver(url), engine_kwargs=engine_arguments(url)))
+        return optuna.storages.get_storage(persist(connected) if patient else connected())
     except ImportError as error:
         raise UsageError(
             "The driver of this database is not installed", redacted(url), 'Run pip install "biocl[sweep]"'
@@ -98,26 +106,37 @@ def is_lost(error: BaseException) -> bool:
     return False
 
 
+def persist(call: Callable[[], Result]) -> Result:
+    """The result of a call that is tried again, with growing pauses, while the database is away.
+
+    Raises
+    ------
+    DataError
+        It stays away.
+    """
+    began, wait = time.monotonic(), FIRST_WAIT_S
+    while True:
+        try:
+            return call()
+        except (StorageInternalError, SQLAlchemyError) as error:
+            if not is_lost(error):
+                raise
+            if time.monotonic() - began > PATIENCE_S:
+                raise DataError(
+                    f"The database of the study has been away for {PATIENCE_S:.0f} s",
+                    "--storage",
+                    "Start it, then the same command with --resume goes on",
+                ) from error
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT_S)
+
+
 def again(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The same method of a storage, tried again with growing pauses while its database is away."""
+    """A method of a storage that outlives a restart of its database."""
 
     @functools.wraps(method)
     def patient(self: PatientStorage, *given: Any, **keys: Any) -> Any:
-        began, wait = time.monotonic(), FIRST_WAIT_S
-        while True:
-            try:
-                return method(self, *given, **keys)
-            except (StorageInternalError, SQLAlchemyError) as error:
-                if not is_lost(error):
-                    raise
-                if time.monotonic() - began > PATIENCE_S:
-                    raise DataError(
-                        f"The database of the study has been away for {PATIENCE_S:.0f} s",
-                        "--storage",
-                        "Start it, then the same command with --resume goes on",
-                    ) from error
-            time.sleep(wait)
-            wait = min(2 * wait, LONGEST_WAIT_S)
+        return persist(lambda: method(self, *given, **keys))
 
     return patient
 

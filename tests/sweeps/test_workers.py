@@ -53,7 +53,7 @@ def open_here(plan: Plan, storage: str | None, folder: Path) -> tuple[Study, Obj
     deadline = time.monotonic() + 120
     while len(list(folder.glob("here-*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    return join_study(plan, open_storage(storage, folder)), objective
+    return join_study(plan, open_storage(storage, folder, patient=True)), objective
 
 
 @pytest.fixture(scope="module")
