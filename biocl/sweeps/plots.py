@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from biocl.files import write_bytes
-from biocl.sweeps.results import counted, default_trial, front, importances, is_feasible, ranked, score
+from biocl.sweeps.results import counted, default_trial, front, importances, is_feasible, ranked, score, sign_of
 from biocl.sweeps.spec import ChoiceParameter, ParameterSpec, SweepSpec
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def history(study: Study) -> Figure:
     axes.scatter([t.number for t in finished], [score(t) for t in finished], s=22, color=INK, label="finished")
     if others:
         axes.scatter([t.number for t in others], [score(t) for t in others], s=22, color=PALE, label="stopped early")
-    better = max if study.directions[0].name == "MAXIMIZE" else min
+    better = max if sign_of(study) < 0 else min
     so_far = [better(score(trial) for trial in finished[: number + 1]) for number in range(len(finished))]
     axes.step([t.number for t in finished], so_far, where="post", color=BEST, label="best so far")
     own = default_trial(study)
@@ -94,7 +94,7 @@ def history(study: Study) -> Figure:
 
 
 def importance(found: dict[str, float]) -> Figure:
-    """How much of the score's spread each parameter explains."""
+    """How much each parameter tells the best trials from all."""
     names = list(found)[::-1]
     figure = new_figure(height_in=0.9 + 0.34 * len(names))
     axes = figure.add_subplot()
@@ -102,7 +102,7 @@ def importance(found: dict[str, float]) -> Figure:
     bars = axes.barh(names, [found[name] for name in names], color=INK, height=0.6)
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
     axes.set_xlim(0, 1.12 * max(found.values()))
-    axes.set_xlabel("importance for the score (PED-ANOVA; adds up to 1)")
+    axes.set_xlabel("importance for the best quarter of the trials (PED-ANOVA; adds up to 1)")
     return figure
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.study import Study
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from biocl.evaluation.tables import markdown
@@ -20,6 +21,7 @@ from biocl.sweeps.workers import REASON
 
 COSTS = ("parameters", "seconds")
 SHOWN = 5
+BEST_SHARE = 0.25
 
 
 def counted(study: Study) -> list[FrozenTrial]:
@@ -40,9 +42,13 @@ def score(trial: FrozenTrial) -> float:
 
 def ranked(study: Study) -> list[FrozenTrial]:
     """The finished trials within the constraints, the best score first, of equal ones the earlier."""
-    sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     found = [trial for trial in counted(study) if is_feasible(trial)]
-    return sorted(found, key=lambda trial: (sign * score(trial), trial.number))
+    return sorted(found, key=lambda trial: (sign_of(study) * score(trial), trial.number))
+
+
+def sign_of(study: Study) -> int:
+    """What makes small scores the good ones."""
+    return -1 if study.directions[0] is StudyDirection.MAXIMIZE else 1
 
 
 def default_trial(study: Study) -> FrozenTrial | None:
@@ -66,14 +72,20 @@ def front(study: Study) -> list[FrozenTrial]:
 
 
 def importances(study: Study) -> dict[str, float]:
-    """How much of the score's spread each parameter explains, adding up to 1; empty where nothing can be said."""
+    """How much each parameter tells the best quarter of the trials from all, adding up to 1; empty for too few."""
     finished = [trial for trial in counted(study) if trial.state is TrialState.COMPLETE]
     if len(finished) < 2 or len({score(trial) for trial in finished}) < 2:
         return {}
+    sign = sign_of(study)  # the evaluator takes low values of a target for good ones
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = optuna.importance.get_param_importances(study, target=score)
+            evaluator = PedAnovaImportanceEvaluator(
+                target_quantile=BEST_SHARE, region_quantile=1.0, evaluate_on_local=True
+            )
+            found = optuna.importance.get_param_importances(
+                study, evaluator=evaluator, target=lambda trial: sign * score(trial)
+            )
         except (ValueError, RuntimeError):
             return {}
     return {name: float(value) for name, value in found.items()}
