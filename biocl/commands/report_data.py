@@ -295,7 +295,9 @@ def embed_rows(files: RunFiles, cohort: Cohort, checkpoint: Checkpoint, privacy:
     if part == "train" or cohort.splits[number].scope != "patient":
         words = f"{len(rows)} windows of the {part} part{folds}"
     apart = {shown(name): one.numpy().astype(np.float64) for name, one in devices.items()} if len(devices) > 1 else {}
-    return Embedded(vectors, groups, absent, apart, words, experiment.seed)
+    by_channel = set(devices) <= {channel.name for channel in windows.channels}
+    part_of_it = "channel" if by_channel else "device"
+    return Embedded(vectors, groups, absent, apart, words, experiment.seed, part_of_it)
 
 
 def patients_in_words(part: str) -> str:

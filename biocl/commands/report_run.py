@@ -268,4 +268,6 @@ def embedding_group(known: Known, anchor: str) -> Group:
         names: Sequence[str] = ("class", "patient", "device")
         absent = [Figure(f"pca-{name}", f"Embedding by {name}", absent=why) for name in names]
         return Group("embedding", "Embedding", figures=absent, columns=3)
-    return Group("embedding", "Embedding", intro, embedding_maps(found, anchor), columns=3)
+    maps = embedding_maps(found, anchor)
+    n_drawn = sum(bool(one.svg) for one in maps)
+    return Group("embedding", "Embedding", intro, maps, columns=2 if n_drawn in (1, 2, 4) else 3)

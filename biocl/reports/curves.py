@@ -38,7 +38,7 @@ def training_curves(logs: Mapping[str, Sequence[Line]], name: str) -> list[Figur
     return [one_loss(log, points, name), validation_curves(log, name)]
 
 
-SEVERAL = "Several trainings were run, one for each fold, and each has its own; the folds' run folders hold them."
+SEVERAL = "Several trainings were run (for folds, spans or variants); each one's own run folder has what was measured."
 
 
 def series(log: Sequence[Line], key: str) -> list[tuple[float, float]]:

@@ -36,6 +36,8 @@ class Embedded:
         Which windows these are, and whose encoder.
     seed : int
         Of UMAP.
+    part : str
+        What `by_device` has one of: ``device``, or ``channel``.
     """
 
     vectors: Floats
@@ -44,6 +46,7 @@ class Embedded:
     by_device: Mapping[str, Floats] = field(default_factory=dict)
     words: str = ""
     seed: int = 0
+    part: str = "device"
 
 
 def principal(vectors: Floats) -> tuple[Floats, Floats]:
@@ -107,10 +110,10 @@ def device_maps(embedded: Embedded, name: str) -> list[Figure]:
     group = [device for device, one in embedded.by_device.items() for _ in one[thin]]
     flat, share = principal(vectors)
     said = (
-        f"Principal components ({share[0]:.0%} and {share[1]:.0%} of the variance) of what each device says of a "
-        f"window, a dot each; {embedded.words}."
+        f"Principal components ({share[0]:.0%} and {share[1]:.0%} of the variance) of what each {embedded.part} says "
+        f"of a window, a dot each; {embedded.words}."
     )
-    return [*figures, one_map(flat, group, "pca-device", "Embedding by device", said, name)]
+    return [*figures, one_map(flat, group, "pca-device", f"Embedding by {embedded.part}", said, name)]
 
 
 def one_map(points: Floats, group: Sequence[str], place: str, title: str, said: str, name: str) -> Figure:

@@ -149,7 +149,8 @@ class Privacy:
             words = shlex.split(text)
         except ValueError:
             return self.prose(text)
-        return shlex.join(self.word(word) for word in words)
+        hidden = (self.word(word) for word in words)
+        return " ".join(word if re.fullmatch(r"[\w@%+=:,./…-]+", word) else shlex.quote(word) for word in hidden)
 
     def word(self, word: str) -> str:
         """One word of a command line."""

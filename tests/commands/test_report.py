@@ -54,7 +54,7 @@ ABSENT = {
         "calibration-0",
         "pca-class",
         "pca-patient",
-        "pca-device",
+        "validation",
         "umap",
     },
     "devices": {"labels-0", "umap"},
