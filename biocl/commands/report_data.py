@@ -28,6 +28,7 @@ from biocl.reports.judged import Judged
 from biocl.reports.maps import MOST_POINTS, Embedded
 from biocl.reports.privacy import Privacy, shown
 from biocl.reports.scores import most_labels
+from biocl.splits.spec import FileSplit
 from biocl.training.checkpoint import Checkpoint, checkpoints, load_checkpoint
 from biocl.training.data import embed
 
@@ -61,11 +62,14 @@ def at_hand(files: RunFiles) -> AtHand:
 
 
 def first_experiment(files: RunFiles) -> Experiment:
-    """The experiment; of a study of forecasts that of its first span."""
+    """The experiment, by the run's own copy of its split file if that is gone; of forecasts that of the first span."""
+    experiment, own = files.experiment, files.path / "split_file.json"
+    if isinstance(experiment.split, FileSplit) and not Path(experiment.split.file).is_file() and own.is_file():
+        experiment = experiment.model_copy(update={"split": experiment.split.model_copy(update={"file": str(own)})})
     if files.kind == "evaluate" and files.judged == "forecasting":
-        spec = next(spec for spec in spans_of(files.experiment) if spec.run)
-        return experiment_of(files.experiment, spec, files.experiment.seed)
-    return files.experiment
+        spec = next(spec for spec in spans_of(experiment) if spec.run)
+        return experiment_of(experiment, spec, experiment.seed)
+    return experiment
 
 
 def own_fold(files: RunFiles) -> int:

@@ -109,7 +109,7 @@ def run_page(known: Known, anchor: str) -> RunPage:
         anchor=anchor,
         name=privacy.prose(files.name),
         kind=f"{KIND_WORDS.get(files.kind, files.kind)} · {shown(known.dataset)}",
-        experiment=shown(files.experiment.name),
+        experiment=privacy.prose(files.experiment.name),
         protocol=str(results.get("protocol", "")),
         summary=summary_of(files, known.here, privacy),
         marks=list(results.get("marks", ())) or [privacy.prose(mark) for mark in files.splits[0].get("marks", ())],

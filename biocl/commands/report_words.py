@@ -183,7 +183,7 @@ def card_of(files: RunFiles, here: AtHand, hidden: Privacy, dataset: str, blocks
             tables.append(inert(block.text))
     sentences = [inert(sentence) for sentence in summary_of(files, here, hidden)]
     return ModelCard(
-        name=shown(experiment.name),
+        name=hidden.prose(experiment.name),
         dataset=dataset,
         modality="" if store is None else str(store.meta["modality"]),
         version=str(files.environment.get("biocl", "")),

@@ -17,6 +17,12 @@ from biocl.files import read_json
 from biocl.training.run import read_metrics
 
 PATIENT_SCORES = {"classification": ("macro_f1", "accuracy"), "regression": ("mae",)}
+OF_A_ROW = {
+    "evaluate": {"devices", "classes", "labels", "mode", "arm", "title", "part", "unit", "n_draws", "n_test_patients"},
+    "forecasting": {"span", "mode", "arm", "title", "part", "look_back", "horizon"},
+    "finetune": {"protocol", "marks", "part", "unit", "labels", "mode", "over_windows", "per_patient"},
+}
+"""Keys of ``results.json`` that a page and a comparison read."""
 RowKey = tuple[str, str, str, str, str]
 """Devices, classes (or target), labels, mode, arm, as they stand in ``predictions.csv``."""
 
@@ -113,17 +119,40 @@ def read_run(path: Path) -> RunFiles:
         command = (path / "command.txt").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"This run folder is not complete ({error})", path, "Take another copy of it") from error
+    kind, experiment = str(read_json(path / "run.json").get("kind")), load_experiment(path / "config.yaml")
+    found = undefined(read_json(results)) if results.is_file() else None
+    check_results(found, kind, experiment.judged, results)
     return RunFiles(
         path,
-        str(read_json(path / "run.json").get("kind")),
-        load_experiment(path / "config.yaml"),
+        kind,
+        experiment,
         config,
         command,
         read_json(path / "environment.json"),
         split.get("folds", [split]),
-        undefined(read_json(results)) if results.is_file() else None,
+        found,
         read_json(encoders) if encoders.is_file() else [],
     )
+
+
+def check_results(results: Any, kind: str, judged: str, path: Path) -> None:
+    """Refuse results that an earlier biocl wrote, whose tables were others.
+
+    Raises
+    ------
+    DataError
+    """
+    if results is None or kind == "pretrain":
+        return
+    rows = results.get("rows", []) if kind == "evaluate" else [results]
+    needed = OF_A_ROW[kind if kind != "evaluate" else "forecasting" if judged == "forecasting" else kind]
+    lacking = sorted({key for row in rows for key in needed - set(row)})
+    if lacking or (kind == "evaluate" and not rows):
+        raise DataError(
+            f"These results are not such as this biocl writes ({', '.join(lacking) or 'rows'} missing)",
+            path,
+            "Give the command in command.txt again with --resume: tables are made anew from the predictions",
+        )
 
 
 def undefined(value: Any) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 Floats = NDArray[np.float64]
-MOST_NUMBERS, MOST_CLASSES, MOST_NAMES = 10, 40, 40
+MOST_NUMBERS, MOST_CLASSES, MOST_NAMES, MOST_LINES = 10, 40, 40, 300
 N_BINS, N_DRAWS = 10, 500
 
 
@@ -206,7 +206,8 @@ def each_patient(scores: Mapping[str, Mapping[str, float]], words: str, less: bo
     )
     if not people:
         return Figure(place, title, absent="No patient has a score of their own.")
-    few = len(people) <= MOST_NAMES
+    n_people, apart = len(people), -(-len(people) // MOST_LINES)
+    people, few = people[::apart], n_people <= MOST_NAMES
     with canvas(WIDTH_IN, 1.1 + (0.19 * len(people) if few else 4.0)) as figure:
         axes = figure.add_subplot()
         rows = np.arange(len(people))
@@ -225,7 +226,8 @@ def each_patient(scores: Mapping[str, Mapping[str, float]], words: str, less: bo
         clean(axes, "x")
         figure.legend(loc="outside lower center", ncols=2)
         worse = "" if len(arms) < 2 else f"; orange where {shown_class(arms[0])} is not the better one"
-        said = f"{len(people)} patients, each one's own {words}{worse}."
+        every = "" if apart == 1 else f" (one in {apart} is drawn)"
+        said = f"{n_people:,} patients{every}, each one's own {words}{worse}."
         return Figure(place, title, said, inline(figure, f"{name}-{place}", f"{title}. {said}"))
 
 

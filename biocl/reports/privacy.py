@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import re
 import secrets
 import shlex
@@ -14,8 +15,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from biocl.errors import DataError
-from biocl.files import home, write_bytes
+from biocl.files import home
 
 ALPHABET = "23456789CFGHJMPQRVWX"
 """No vowels, so that no pseudonym is a word, and no two letters that look alike."""
@@ -35,15 +35,20 @@ def pseudonym_key() -> tuple[bytes, bool]:
     cannot be written to leaves a key for one page.
     """
     path = home() / KEY_FILE
-    with suppress(OSError, ValueError):
-        return bytes.fromhex(path.read_text(encoding="ascii").strip()), True
-    key = secrets.token_bytes(32)
-    try:
-        write_bytes(path, key.hex().encode())
-        path.chmod(0o600)
-    except (DataError, OSError):
-        return key, False
-    return key, True
+    for _ in range(2):
+        with suppress(OSError, ValueError):
+            return bytes.fromhex(path.read_text(encoding="ascii").strip()), True
+        key = secrets.token_bytes(32)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(key.hex())
+        except FileExistsError:
+            continue  # another process was first, or the file holds no key
+        except OSError:
+            break
+        return key, True
+    return key, False
 
 
 def pseudonym(name: str, dataset: str, key: bytes) -> str:

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from biocl.commands.report import report
 from biocl.commands.report_data import at_hand, embedded_of, judged_of, numbers_of_patients
 from biocl.commands.run_files import read_run
-from biocl.errors import UsageError
+from biocl.errors import DataError, UsageError
 from biocl.evaluation.metrics import macro_f1
 from biocl.files import read_json, write_json
 from biocl.reports import maps
@@ -257,6 +257,7 @@ def test_commands_and_configurations_name_no_person_and_no_place(runs: Mapping[s
     assert re.search(r"pretrained on test patients pt-\w{8}, pt-\w{8}", said)
     assert "data.store=…/clinic" in said
     assert "On 6 unseen" not in said  # some were seen
+    assert Reader(text).figures()["confusion-0"]  # by the run's own copy of the split file
 
 
 def test_without_the_store_what_needs_it_says_so(runs: Mapping[str, Path], tmp_path: Path) -> None:
@@ -284,6 +285,16 @@ def test_a_run_that_was_not_finished_has_a_page(runs: Mapping[str, Path], tmp_pa
     page = Reader((tmp_path / "broken" / "report.html").read_text(encoding="utf-8"))
     assert "This run was not finished" in " ".join(page.texts)
     assert page.figures()["flow"]
+
+
+def test_results_of_an_earlier_version_are_refused(runs: Mapping[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(runs["evaluate"], tmp_path / "early")
+    results = read_json(tmp_path / "early" / "results.json")
+    for row in results["rows"]:
+        del row["devices"]
+    write_json(tmp_path / "early" / "results.json", results)
+    with pytest.raises(DataError, match=r"devices missing.*--resume"):
+        report([tmp_path / "early"])
 
 
 def test_confusion_holds_every_window_that_was_judged(runs: Mapping[str, Path]) -> None:

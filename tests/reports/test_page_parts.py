@@ -90,6 +90,8 @@ def test_patients_and_numbers() -> None:
     scores = {"ours": {"pt-1": 0.5, "pt-2": 0.7}, "theirs": {"pt-1": 0.6, "pt-2": 0.2}}
     figure = each_patient(scores, "macro-F1", False, "patients", "run")
     assert [text for text in texts(figure.svg) if text.startswith("pt-")] == ["pt-2", "pt-1"]
+    many = {"ours": {f"pt-{n}": n / 1000 for n in range(1000)}}
+    assert "1,000 patients (one in 4 is drawn)" in each_patient(many, "x", False, "p", "run").caption
     assert "No patient" in each_patient({"ours": {"a": float("nan")}}, "x", False, "p", "run").absent
     figure = said_and_true(np.array([1.0, 2.0]), np.array([2.0, 4.0]), "row", "age", "n", "run")
     assert "mean absolute error of these means 1.500" in figure.caption

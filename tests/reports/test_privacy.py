@@ -31,6 +31,13 @@ def test_the_key_is_made_once_and_is_the_owners_alone(own_home: Path) -> None:
     assert stat.S_IMODE((own_home / module.KEY_FILE).stat().st_mode) == 0o600
 
 
+def test_a_file_that_holds_no_key_is_left_as_it_is(own_home: Path) -> None:
+    (own_home / module.KEY_FILE).write_text("not a key")
+    key, kept = pseudonym_key()
+    assert (len(key), kept) == (32, False)
+    assert (own_home / module.KEY_FILE).read_text() == "not a key"
+
+
 def test_a_home_that_cannot_be_written_to_gives_a_key_for_one_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
