@@ -26,7 +26,7 @@ from biocl.views.spec import Jitter, Reflect, ViewSpec
 from biocl.views.view import View
 
 TINY: Any = {"name": "dilated-cnn", "depth": 1, "hidden_dim": 6, "embed_dim": 4, "dropout": 0.0, "pool": "mean"}
-STRIDED: Any = {"name": "resnet1d", "widths": [4], "kernels": [5], "stride": 3, "dropout": 0.0}
+STRIDED: Any = {"name": "resnet1d", "widths": [4, 4], "kernels": [5, 3], "stride": 3, "dropout": 0.0}
 N_TIMES = 12
 NAN = float("nan")
 
@@ -72,6 +72,7 @@ def test_steps_are_learned_in_standard_deviations_and_told_in_their_unit(loss: A
     said = head.predict(latents, batch)
     assert said.shape == (5, N_TIMES)
     if read == "seq":
+        assert latents.seq.shape[1] == (N_TIMES if keys is TINY else 4)
         every = torch.stack([head.network(step)[:, 0] for step in latents.seq.unbind(1)], dim=1)
         place = (np.arange(N_TIMES) + 0.5) * latents.seq.shape[1] / N_TIMES - 0.5
         expected = np.stack([np.interp(place, np.arange(every.shape[1]), row) for row in every.detach().numpy()])
