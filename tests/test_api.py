@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 
 import biocl
 from biocl.cli import app
+from biocl.commands.prepare import prepare
 from biocl.config import load_experiment
+from biocl.datasets.registry import find_dataset
 from biocl.errors import DataError, UsageError
 from biocl.store.store import Store
 from biocl.training.checkpoint import load_checkpoint
@@ -113,6 +116,20 @@ def test_prepare_is_the_command_line(say: Callable[..., str], tmp_path: Path) ->
     assert own.patient_names == ("P1",)
     with pytest.raises(UsageError, match="needs a place"):
         biocl.prepare(tmp_path / "mine.csv", sfreq=50)
+
+
+def test_a_store_that_is_there_opens_without_its_native_files(tmp_path: Path) -> None:
+    recordings = replace(find_dataset("synthetic-ecg"), name="filed", access="open", homepage="https://example.org")
+    raw = tmp_path / "raw"
+    with pytest.raises(DataError, match="native files of filed are not here"):
+        prepare(recordings)
+    raw.mkdir()
+    there = prepare(recordings, raw=raw)
+    raw.rmdir()
+    gone = replace(recordings, entries=lambda raw: pytest.fail("looked for native files"))
+    assert prepare(gone).path == there.path
+    with pytest.raises(DataError, match="native files"):
+        prepare(gone, out=tmp_path / "elsewhere")
 
 
 def test_a_run_opens_with_its_configuration_and_its_log(run: biocl.Run) -> None:

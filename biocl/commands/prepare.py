@@ -92,6 +92,8 @@ def prepare(
     needs_files = dataset.homepage != "" and dataset.access != "embedded"
     if needs_files and not folder.is_dir() and not target.exists():
         raise DataError(f"The native files of {dataset.name} are not here", folder, how_to_get(dataset))
+    if needs_files and raw is None and target == registered and not folder.is_dir():
+        return Store.open(registered)  # Native files may be deleted once they are in a store.
     store = build_store(dataset, folder, target, steps, n_jobs=n_jobs)
     if target != registered:
         register(target, registered)
