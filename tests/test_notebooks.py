@@ -14,19 +14,39 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 SCRIPTS = sorted(FOLDER.glob("[0-9]*.py"))
 NAMES = [path.stem for path in SCRIPTS]
+# Those that show real recordings where they are at hand.
+REAL = [path for path in SCRIPTS if "at_hand(" in path.read_text(encoding="utf-8")]
 
 
 def test_there_are_notebooks() -> None:
-    assert {"01-quick-start", "06-your-own-data"} <= set(NAMES)
+    assert {"01-quick-start", "04-imu-one-device-missing", "05-forecasts-and-heart-rate", "06-your-own-data"} <= set(
+        NAMES
+    )
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == NAMES
+
+
+def run_in_short_form(script: Path, folder: Path, test_data: str) -> str:
+    """Run a notebook in `folder`, with a home of its own and the real recordings of `test_data`; what it printed."""
+    short = {"BIOCL_SHORT": "1", "MPLBACKEND": "Agg", "BIOCL_HOME": str(folder / "home"), "TMPDIR": str(folder)}
+    env = os.environ | short | {"BIOCL_TEST_DATA": test_data}
+    done = subprocess.run([sys.executable, str(script)], cwd=folder, env=env, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    assert any((folder / "runs").iterdir())
+    return done.stdout.decode()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=NAMES)
 def test_a_notebook_runs(script: Path, tmp_path: Path) -> None:
-    short = {"BIOCL_SHORT": "1", "MPLBACKEND": "Agg", "BIOCL_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=os.environ | short, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    assert any((tmp_path / "runs").iterdir())
+    said = run_in_short_form(script, tmp_path, test_data="")
+    assert "real." not in said
+    assert ("synthetic." in said) == (script in REAL)
+
+
+@pytest.mark.parametrize("script", REAL, ids=[path.stem for path in REAL])
+def test_a_notebook_runs_on_real_recordings(script: Path, test_data: Path, tmp_path: Path) -> None:
+    said = run_in_short_form(script, tmp_path, test_data=str(test_data))
+    assert "real." in said
+    assert "synthetic." not in said
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=NAMES)
