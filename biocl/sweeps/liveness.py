@@ -18,6 +18,8 @@ from biocl.errors import DataError
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 OWNER, BEAT, AGAIN, SURPLUS, DEFAULT = "worker", "heartbeat", "attempts", "surplus", "default"
 MOST_ATTEMPTS = 3
+UNSIGNED_S = 10.0
+"""A worker signs a trial right after it has begun it, so one that nobody signed by then has lost its worker between."""
 
 
 def trials_of(study: Study) -> list[FrozenTrial]:
@@ -100,7 +102,8 @@ class Watch:
             beat = trial.user_attrs.get(BEAT, 0)
             last, since = before.get(trial.number, (beat, now))
             self.seen[trial.number] = (beat, since if beat == last else now)
-            if beat == last and now - since > self.grace_s:
+            grace_s = self.grace_s if OWNER in trial.user_attrs else min(self.grace_s, UNSIGNED_S)
+            if beat == last and now - since > grace_s:
                 release(study, trial)
 
 

@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from biocl.errors import DataError, Interrupted, UsageError
+from biocl.sweeps import liveness
 from biocl.sweeps.liveness import AGAIN, DEFAULT, OWNER, Watch, is_admitted, n_counted, release, trials_of
 from biocl.sweeps.space import Changes
 from biocl.sweeps.spec import SweepSpec
@@ -155,6 +156,7 @@ def test_a_trial_whose_worker_went_silent_is_tried_again(tmp_path: Path) -> None
     study = open_study(plan(trials=3), open_storage(None, tmp_path), resume=False)
     silent = study.ask()  # the configuration as it stands; nobody will ever tell
     silent.suggest_float("x", 0, 1)
+    silent.set_user_attr(OWNER, "gone")
     run_trials(study, plan(trials=3).spec, objective, "me", QUICK)
     trials = trials_of(study)
     assert [trial.state for trial in trials].count(TrialState.COMPLETE) == 3
@@ -182,6 +184,7 @@ def test_a_worker_that_was_taken_for_dead_goes_on_with_other_trials(tmp_path: Pa
 def test_a_beating_worker_is_waited_for_however_long_nobody_looked(tmp_path: Path) -> None:
     study = open_study(plan(), open_storage(None, tmp_path), resume=False)
     trial, watch = study.ask(), Watch(0.2)
+    trial.set_user_attr(OWNER, "other")
     for beat in range(6):
         trial.set_user_attr("heartbeat", beat)
         watch.clean(study, trials_of(study))
@@ -194,6 +197,19 @@ def test_a_beating_worker_is_waited_for_however_long_nobody_looked(tmp_path: Pat
         time.sleep(0.08)
         watch.clean(study, trials_of(study))
     assert trials_of(study)[0].state is TrialState.FAIL
+
+
+def test_a_trial_that_nobody_signed_is_not_waited_for_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "UNSIGNED_S", 0.2)
+    study = open_study(plan(), open_storage(None, tmp_path), resume=False)
+    signed, _ = study.ask(), study.ask()
+    signed.set_user_attr(OWNER, "other")
+    watch = Watch(60)
+    for _ in range(2):
+        watch.clean(study, trials_of(study))
+        time.sleep(0.3)
+    watch.clean(study, trials_of(study))
+    assert [trial.state for trial in trials_of(study)[:2]] == [TrialState.RUNNING, TrialState.FAIL]
 
 
 def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
