@@ -14,7 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from biocl.errors import UsageError
-from biocl.experiment import DataSpec, Experiment
+from biocl.experiment import CONDITIONING, DataSpec, Experiment
 
 # Keys in which variants of an experiment may differ; what is not here makes results incomparable.
 OF_A_VARIANT = (
@@ -349,8 +349,14 @@ def specs_in(annotation: Any, many: str = "") -> Iterator[tuple[type[BaseModel],
 
 
 def to_yaml(experiment: Experiment) -> str:
-    """The resolved configuration, every default filled in."""
-    return yaml_text(experiment.model_dump(mode="json"))
+    """The resolved configuration, every default filled in.
+
+    Of the keys that condition a store only those that are given, since the others are the data set's own, or the store's,
+    and no defaults of ours: written out, they would ask for another store when the file is read again.
+    """
+    tree = experiment.model_dump(mode="json")
+    own = set(CONDITIONING) - experiment.data.model_fields_set
+    return yaml_text(tree | {"data": {key: value for key, value in tree["data"].items() if key not in own}})
 
 
 def yaml_text(tree: Mapping[str, Any]) -> str:

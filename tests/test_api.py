@@ -13,7 +13,7 @@ import pytest
 
 import biocl
 from biocl.cli import app
-from biocl.commands.prepare import prepare
+from biocl.commands.prepare import open_store, prepare
 from biocl.config import load_experiment
 from biocl.datasets.registry import find_dataset
 from biocl.errors import DataError, UsageError
@@ -130,6 +130,16 @@ def test_a_store_that_is_there_opens_without_its_native_files(tmp_path: Path) ->
     assert prepare(gone).path == there.path
     with pytest.raises(DataError, match="native files"):
         prepare(gone, out=tmp_path / "elsewhere")
+
+
+def test_a_run_finds_the_store_that_its_data_set_conditions(tmp_path: Path) -> None:
+    named = find_dataset("synthetic-ecg")
+    store = prepare(replace(named, defaults={**named.defaults, "resample_hz": 100.0}), out=tmp_path / "store")
+    assert store.sfreq == 100
+    run = biocl.pretrain("demo", SHORT, **{"data": {"store": store}, "train.steps": 1}, out=tmp_path / "run")
+    assert open_store(run.config.data).path == store.path
+    given = biocl.pretrain("demo", SHORT, **{"data.resample_hz": 100, "train.steps": 1}, out=tmp_path / "given")
+    assert given.config.data.resample_hz == 100
 
 
 def test_a_run_opens_with_its_configuration_and_its_log(run: biocl.Run) -> None:
