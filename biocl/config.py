@@ -351,8 +351,8 @@ def specs_in(annotation: Any, many: str = "") -> Iterator[tuple[type[BaseModel],
 def to_yaml(experiment: Experiment) -> str:
     """The resolved configuration, every default filled in.
 
-    Of the keys that condition a store only those that are given, since the others are the data set's own, or the store's,
-    and no defaults of ours: written out, they would ask for another store when the file is read again.
+    Of the keys that condition a store only those that are given. The others are the data set's own, or the store's, and
+    written out as our defaults they would ask for another store when the file is read again.
     """
     tree = experiment.model_dump(mode="json")
     own = set(CONDITIONING) - experiment.data.model_fields_set
