@@ -217,7 +217,7 @@ def variants_of(experiment: Experiment, path: Path | str = "configuration") -> d
     made = {}
     for name, changes in experiment.variants.items():
         where = f"{path}, variants: {name}"
-        tree = experiment.model_dump(mode="json", exclude={"variants"})
+        tree = resolved(experiment, "variants")
         if not changes:
             raise UsageError("This variant changes nothing", where, "Say which keys differ, such as terms.1.weight: 0")
         for key, value in changes.items():
@@ -348,15 +348,20 @@ def specs_in(annotation: Any, many: str = "") -> Iterator[tuple[type[BaseModel],
             yield from specs_in(inner, many)
 
 
-def to_yaml(experiment: Experiment) -> str:
-    """The resolved configuration, every default filled in.
+def resolved(experiment: Experiment, *without: str) -> dict[str, Any]:
+    """The experiment as plain values, every default filled in.
 
     Of the keys that condition a store only those that are given. The others are the data set's own, or the store's, and
-    written out as our defaults they would ask for another store when the file is read again.
+    written out as our defaults they would ask for another store when the experiment is read again.
     """
-    tree = experiment.model_dump(mode="json")
+    tree = experiment.model_dump(mode="json", exclude=set(without))
     own = set(CONDITIONING) - experiment.data.model_fields_set
-    return yaml_text(tree | {"data": {key: value for key, value in tree["data"].items() if key not in own}})
+    return tree | {"data": {key: value for key, value in tree["data"].items() if key not in own}}
+
+
+def to_yaml(experiment: Experiment) -> str:
+    """The resolved configuration."""
+    return yaml_text(resolved(experiment))
 
 
 def yaml_text(tree: Mapping[str, Any]) -> str:

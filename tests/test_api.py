@@ -14,7 +14,7 @@ import pytest
 import biocl
 from biocl.cli import app
 from biocl.commands.prepare import open_store, prepare
-from biocl.config import load_experiment
+from biocl.config import load_experiment, variants_of
 from biocl.datasets.registry import find_dataset
 from biocl.errors import DataError, UsageError
 from biocl.store.store import Store
@@ -138,6 +138,8 @@ def test_a_run_finds_the_store_that_its_data_set_conditions(tmp_path: Path) -> N
     assert store.sfreq == 100
     run = biocl.pretrain("demo", SHORT, **{"data": {"store": store}, "train.steps": 1}, out=tmp_path / "run")
     assert open_store(run.config.data).path == store.path
+    few = load_experiment(run.config, {"variants": {"few": {"train.steps": 1}}})
+    assert open_store(variants_of(few)["few"].data).path == store.path
     given = biocl.pretrain("demo", SHORT, **{"data.resample_hz": 100, "train.steps": 1}, out=tmp_path / "given")
     assert given.config.data.resample_hz == 100
 

@@ -23,7 +23,7 @@ from biocl.commands.prepare import open_store, windows_spec
 from biocl.commands.pretrained import choosing_marks, joined_marks, remember_encoders
 from biocl.commands.setup import Cohort, check_repeats, open_cohort, split_record
 from biocl.commands.study import Fold, load_prediction, save_prediction
-from biocl.config import OF_A_VARIANT, refused, set_key, to_yaml, variants_of
+from biocl.config import OF_A_VARIANT, refused, resolved, set_key, to_yaml, variants_of
 from biocl.errors import DataError, UsageError
 from biocl.evaluation.protocol import FLOOR_MODE, Cell
 from biocl.evaluation.spec import SpanSpec
@@ -245,7 +245,7 @@ def experiment_of(experiment: Experiment, spec: SpanSpec, seed: int) -> Experime
     from pydantic import ValidationError
 
     where = f"evaluate.spans, {spec.length_s:g} s to {spec.horizon_s:g} s"
-    tree = experiment.model_dump(mode="json")
+    tree = resolved(experiment)
     tree["data"]["windows"] = {**sliding_windows(experiment), "length_s": spec.length_s, "horizon_s": spec.horizon_s}
     tree["seed"] = seed
     for key, value in spec.keys.items():
